@@ -1,0 +1,82 @@
+"""What evaluation speaks in: samples, data sets, decoders, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+Outputs = Mapping[str, np.ndarray]
+Run = Callable[[Mapping[str, np.ndarray]], Outputs]
+"""Anything that maps one sample's inputs to outputs: a compiled model, a worker's proxy, the oracle."""
+
+Prediction = object
+Decode = Callable[[Outputs, Mapping[str, np.ndarray]], Prediction]
+"""Turns the outputs of one sample (and the inputs it came from) into a prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One call of the model: `inputs` by name, exactly as the model takes them; `target` where there is a label.
+
+    key names it for people and for pairing (a file name, or the index).
+    """
+
+    key: str
+    inputs: dict[str, np.ndarray]
+    target: object = None
+
+
+class DataSet(Protocol):
+    """Samples in a fixed order; iterating twice gives the same."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it (a path)."""
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether samples carry targets."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content (or of what identifies it), for records."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yields the samples in order."""
+
+    def subset(self, indices: Sequence[int]) -> DataSet:
+        """Returns the data set of just these samples, in this order."""
+
+
+class Metric(Protocol):
+    """A figure of merit over predictions and targets, with per-sample values so that comparisons can be paired."""
+
+    @property
+    def name(self) -> str:
+        """The name users type."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction."""
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether it is a fraction of 1, so that `1%` of it means 0.01 absolute."""
+
+    def update(self, prediction: Prediction, target: object) -> None:
+        """Adds one sample."""
+
+    def value(self) -> float:
+        """The metric over all samples so far."""
+
+    def per_sample(self) -> np.ndarray:
+        """Returns one row per sample, float64 [n, 2]: numerator and denominator; value = sum / sum.
+
+        For a mean over samples the denominator is 1; for an error rate over characters it is their number.
+        """

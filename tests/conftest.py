@@ -1,0 +1,32 @@
+"""Shared by all tests: deterministic hypothesis, and the zoo where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("long", derandomize=True, deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("STROP_HYPOTHESIS", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STROP_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Path:
+    """The folder of real models and data, or a skip that says why."""
+    folder = os.environ.get("STROP_ZOO")
+    if not folder:
+        pytest.skip("STROP_ZOO is not set: no folder of real models")
+    path = Path(folder)
+    if not (path / "models").is_dir():
+        pytest.skip(f"STROP_ZOO={folder} holds no models")
+    return path
