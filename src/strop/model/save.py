@@ -1,0 +1,72 @@
+"""Writes a model whole or not at all, with its weights in a second file where one message cannot hold them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+
+from strop.errors import FileError
+
+PROTO_LIMIT_BYTES = 2**31 - 2**20
+"""What one protobuf message can hold (2 GiB), less room for the graph itself."""
+
+
+def weight_bytes(proto: onnx.ModelProto) -> int:
+    """Returns the bytes of the initializers' raw data; unlike ByteSize it works above 2 GB."""
+    return sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+
+
+def content(proto: onnx.ModelProto) -> Iterator[bytes]:
+    """Yields bytes that determine the model, weights included, in parts that are each below 2 GB."""
+    if weight_bytes(proto) <= PROTO_LIMIT_BYTES:
+        yield proto.SerializeToString(deterministic=True)
+        return
+    for tensor in proto.graph.initializer:
+        yield tensor.SerializeToString(deterministic=True)
+    skeleton = onnx.ModelProto()
+    skeleton.CopyFrom(proto)
+    del skeleton.graph.initializer[:]
+    yield skeleton.SerializeToString(deterministic=True)
+
+
+def save_proto(proto: onnx.ModelProto, path: Path, *, external_data: bool | None = None) -> Path:
+    """Writes `proto` to `path` and returns it; a failure leaves what was there before.
+
+    external_data: weights go to `<name>.data` beside it; None means where they do not fit one message.
+    """
+    if external_data is None:
+        external_data = weight_bytes(proto) > PROTO_LIMIT_BYTES
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            written = Path(folder) / path.name
+            if external_data:
+                separated = onnx.ModelProto()
+                separated.CopyFrom(proto)
+                onnx.save_model(separated, written, save_as_external_data=True, location=f"{path.name}.data")
+                if (Path(folder) / f"{path.name}.data").exists():
+                    (Path(folder) / f"{path.name}.data").replace(path.parent / f"{path.name}.data")
+            else:
+                written.write_bytes(proto.SerializeToString(deterministic=True))
+            written.replace(path)
+    except OSError as error:
+        raise FileError(
+            "file.write",
+            "the model could not be written",
+            where=str(path),
+            got=f"{os.strerror(error.errno) if error.errno else error}",
+            hint=_hint(error, path),
+        ) from error
+    return path
+
+
+def _hint(error: OSError, path: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or write to another disk"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"make the folder first: mkdir -p {path.parent}"
+    return "write to a folder where you may create files"
