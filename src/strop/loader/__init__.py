@@ -1,1 +1,7 @@
-"""(in work)"""
+"""The bundle as a file: checked, mapped, handed out member by member.
+
+Does: read the `.strop` format (`format.py` describes it), refuse what is damaged or not for this machine, say which
+ISA levels this CPU has.
+Does not: run a model (runtime hands bundles to engines), write bundles (runtime), import more than numpy.
+Start reading at: `format.py`, then `bundle.py`.
+"""
