@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir
 
 from strop.errors import ModelError, UsageError
 from strop.model import read
+from strop.model.external import load_external_data
 from strop.model.model import Model, opset_of
+from strop.model.normalize import normalize
 from strop.model.opset import raise_opset
+from strop.model.save import PROTO_LIMIT_BYTES, weight_bytes
 
 Source = str | Path | bytes | onnx.ModelProto | onnx_ir.Model | Model
 
 
-def load_model(source: Source, *, shapes: Mapping[str, Sequence[int]] | None = None) -> Model:
+def load_model(source: Source, *, shapes: Mapping[str, Sequence[int | None]] | None = None) -> Model:
     """Returns the model in `source`, checked and at a working opset.
 
     source: a path, a file's bytes, an `onnx.ModelProto`, an `onnx_ir.Model`, or a Model (returned as it is).
     shapes: sizes to fix, by input name, as `shapes.with_shapes` takes them.
     Raises ModelError for what is no usable ONNX model, UsageError `usage.refused-file` for files that can run code.
+
+    Example:
+        >>> from strop.testing.models import multilayer_perceptron
+        >>> load_model(multilayer_perceptron(opset=11), shapes={"x": (8, 16)}).outputs[0].shape
+        (8, 4)
     """
     model = source if isinstance(source, Model) else _load(source)
     if shapes:
@@ -35,16 +44,19 @@ def _load(source: str | Path | bytes | onnx.ModelProto | onnx_ir.Model) -> Model
     path = Path(source) if isinstance(source, (str, Path)) else None
     proto = _proto(source, path)
     where = str(path) if path else "the model"
+    load_external_data(proto, path.parent if path else None, where=where)
+    _check_weights(proto, where)
+    proto = normalize(proto)
     _check(proto, where)
     raised, warnings = raise_opset(proto)
     model = Model(
-        raised,
+        normalize(raised),
         name=path.stem if path else proto.graph.name or "model",
         path=path,
         source_opset=opset_of(proto),
         warnings=warnings,
     )
-    assert model.inputs is not None and model.outputs is not None  # reads the types now, so that a bad one fails here
+    model.check_types()
     return model
 
 
@@ -64,11 +76,35 @@ def _proto(source: object, path: Path | None) -> onnx.ModelProto:
         "this is no model that can be loaded",
         got=type(source).__name__,
         expected="a path, bytes, onnx.ModelProto, onnx_ir.Model or Model",
-        hint="for a PyTorch module use strop.compile(module, inputs=...) or export it to ONNX",
+        hint="give a PyTorch module to strop.compile with example inputs, or export it to ONNX",
     )
 
 
+def _check_weights(proto: onnx.ModelProto, where: str) -> None:
+    """Raises where a tensor holds fewer or more bytes than its shape says; the ONNX checker does not look."""
+    for tensor in proto.graph.initializer:
+        if not tensor.HasField("raw_data"):
+            continue
+        count = int(np.prod(tensor.dims, dtype=np.int64))
+        bits = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize * 8
+        packed = 4 if tensor.data_type in _FOUR_BITS else bits
+        if len(tensor.raw_data) != (count * packed + 7) // 8:
+            raise ModelError(
+                "model.truncated",
+                f"the weights of {tensor.name!r} are not as long as their shape says",
+                where=where,
+                got=f"{len(tensor.raw_data)} bytes",
+                expected=f"{(count * packed + 7) // 8} bytes for {list(tensor.dims)}",
+                hint="copy or download the model again, or export it again",
+            )
+
+
+_FOUR_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1)
+
+
 def _check(proto: onnx.ModelProto, where: str) -> None:
+    if weight_bytes(proto) > PROTO_LIMIT_BYTES:
+        return  # the checker would need the model as one message
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
@@ -77,5 +113,5 @@ def _check(proto: onnx.ModelProto, where: str) -> None:
             "the model breaks the rules of ONNX",
             where=where,
             got=str(error).strip().splitlines()[0],
-            hint="export it again with a newer exporter; `python -m onnx.checker` shows the whole complaint",
+            hint="export it again with a newer exporter, or ask its author for another file",
         ) from error

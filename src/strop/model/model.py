@@ -72,6 +72,10 @@ class Model:
         """What it gives, in the model's order."""
         return tuple(_spec(value, "output") for value in self.proto.graph.output)
 
+    def check_types(self) -> None:
+        """Raises NotSupportedError `unsupported.model` where an input or output is no tensor."""
+        _ = self.inputs, self.outputs
+
     @property
     def opset(self) -> int:
         """The version of the ONNX operator set it uses now."""
