@@ -1,0 +1,68 @@
+"""The only place that reads clocks: wall time, CPU time of this process and of others, time stamps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What measuring needs to know about time; `strop.testing.clock.FakeClock` is the one for tests."""
+
+    def now(self) -> float:
+        """Returns seconds on a clock that only goes forward; only differences mean something."""
+
+    def sleep(self, seconds: float) -> None:
+        """Waits without using the processor."""
+
+    def cpu_seconds(self) -> float:
+        """Returns the CPU seconds all threads of this process have used."""
+
+    def own_cpu_seconds(self) -> float:
+        """Returns the CPU seconds the calling thread has used."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    now: Callable[[], float] = staticmethod(time.perf_counter)
+    cpu_seconds: Callable[[], float] = staticmethod(time.process_time)
+    own_cpu_seconds: Callable[[], float] = staticmethod(time.thread_time)
+
+    def sleep(self, seconds: float) -> None:
+        """Waits without using the processor; a time in the past is no wait."""
+        if seconds > 0:
+            time.sleep(seconds)
+
+
+SYSTEM = SystemClock()
+
+now = SYSTEM.now
+sleep = SYSTEM.sleep
+
+
+def timestamp() -> str:
+    """Returns the date and time in UTC as ISO text, for records.
+
+    Example:
+        >>> timestamp().endswith("+00:00")
+        True
+    """
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def cpu_seconds_of(process_id: int) -> float | None:
+    """Returns the CPU seconds of another process to the nanosecond, or None where the system cannot say.
+
+    Linux names a CPU clock after every process (clock_getcpuclockid(3)); /proc counts in steps of 10 ms, too coarse
+    to see within a pause of 2 ms whether a thread pool still spins.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return time.clock_gettime((~process_id << 3) | 2)
+    except OSError:
+        return None

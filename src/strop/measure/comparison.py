@@ -1,0 +1,159 @@
+"""Compares callables by turns in many short rounds, all against the first, with a verdict for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from strop.errors import UsageError
+from strop.measure.blocks import Progress, block
+from strop.measure.clock import SYSTEM, Clock
+from strop.measure.estimate import Estimate, Speedup, Verdict
+from strop.measure.rounds import rounds_needed, speedup
+from strop.measure.statistics import median_estimate
+from strop.measure.turns import LocalTurn, Turn, wait_until_idle
+from strop.measure.warmup import warm_up
+
+DEFAULT_SECONDS_PER_CALLABLE = 2.5
+"""A pair takes 5 s by default."""
+BLOCK_SECONDS = 0.015
+WARM_UP_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One callable of a comparison: median seconds of a call, speed-up against the first, all samples in order."""
+
+    name: str
+    estimate: Estimate
+    speedup: Speedup
+    samples: np.ndarray = field(repr=False)
+    first_seconds: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it is faster or slower than the first, the same, or cannot be told apart."""
+        return self.speedup.verdict
+
+
+def compare(
+    callables: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float | None = None,
+    margin: float = 0.03,
+    level: float = 0.99,
+    clock: Clock = SYSTEM,
+    on_progress: Progress | None = None,
+    seed: int = 0,
+) -> dict[str, Compared]:
+    """Returns for each callable its time per call and its speed-up against the first, with a verdict.
+
+    seconds: how long to measure, by default 2.5 s for each callable; slow ones take longer, as a verdict needs at least
+    8 rounds (at level 0.99). margin: how far from 1 a ratio still counts as `same`. level: of the speed-up's interval;
+    1 - level is the promised share of false alarms when two callables are the same. Medians have 95 % intervals.
+
+    Raises UsageError for fewer than two callables or an option out of range, MeasurementError (`measure.not-idle`) when
+    threads do not come to rest between turns.
+
+    Example:
+        >>> results = compare({"sum": lambda: sum(range(999)), "twice": lambda: sum(range(1998))}, seconds=0.2)
+        >>> results["twice"].verdict
+        <Verdict.SLOWER: 'slower'>
+    """
+    turns = {name: LocalTurn(block(function, clock), clock) for name, function in callables.items()}
+    return compare_blocks(
+        turns, seconds=seconds, margin=margin, level=level, clock=clock, on_progress=on_progress, seed=seed
+    )
+
+
+def compare_blocks(
+    turns: Mapping[str, Turn],
+    *,
+    seconds: float | None = None,
+    margin: float = 0.03,
+    level: float = 0.99,
+    clock: Clock = SYSTEM,
+    on_progress: Progress | None = None,
+    seed: int = 0,
+) -> dict[str, Compared]:
+    """Returns what `compare` returns, for blocks that run here or in worker processes."""
+    seconds = _checked(turns, seconds, margin, level)
+    start = clock.now()
+    firsts, calls = _warm_all(turns, seconds=seconds * WARM_UP_SHARE, clock=clock)
+    least = rounds_needed(level)
+    mirrored = 2 * least * sum(max(BLOCK_SECONDS, calls[name]) for name in turns) <= seconds
+    generator = np.random.default_rng(seed)
+    samples: dict[str, list[float]] = {name: [] for name in turns}
+    rounds: list[list[float]] = []
+    names = list(turns)
+    previous: str | None = None
+    while (spent := clock.now() - start) < seconds or len(rounds) < least:
+        if on_progress:
+            on_progress(min(spent / seconds, len(rounds) / least, 1.0))
+        order = [names[index] for index in generator.permutation(len(names))]
+        logs = dict.fromkeys(names, 0.0)
+        for name in order + order[::-1] if mirrored else order:
+            taken = _take_turn(turns, name, settle=name != previous, call_seconds=calls[name], clock=clock)
+            samples[name].extend(taken)
+            logs[name] += float(np.log(max(float(np.median(taken)), 1e-9)))
+            previous = name
+        rounds.append([logs[name] / (2 if mirrored else 1) for name in names])
+    if on_progress:
+        on_progress(1.0)
+    table = np.array(rounds)
+    return {
+        name: Compared(
+            name,
+            median_estimate(samples[name]),
+            speedup(table[:, 0] - table[:, column], level=level, margin=margin),
+            np.array(samples[name]),
+            firsts[name],
+        )
+        for column, name in enumerate(names)
+    }
+
+
+def _warm_all(turns: Mapping[str, Turn], *, seconds: float, clock: Clock) -> tuple[dict[str, float], dict[str, float]]:
+    firsts, calls = {}, {}
+    for name, turn in turns.items():
+        wait_until_idle(turns.values(), clock=clock)
+        warm = warm_up(turn.block, seconds=seconds / len(turns), clock=clock)
+        firsts[name], calls[name] = warm.first_seconds, warm.call_seconds
+    return firsts, calls
+
+
+def _take_turn(turns: Mapping[str, Turn], name: str, *, settle: bool, call_seconds: float, clock: Clock) -> list[float]:
+    """Runs one block; on a change of turn waits for the others' threads, and drops a first call that wakes its own.
+
+    A call longer than a block settles within itself, and dropping it would double the time.
+    """
+    if settle:
+        wait_until_idle(turns.values(), clock=clock)
+    n = max(1, round(BLOCK_SECONDS / max(call_seconds, 1e-7)))
+    dropped = 1 if settle and n > 1 else 0
+    return list(turns[name].block(n + dropped)[dropped:])
+
+
+def _checked(turns: Mapping[str, Turn], seconds: float | None, margin: float, level: float) -> float:
+    if len(turns) < 2:
+        raise UsageError(
+            "usage.too-few-engines", "a comparison needs at least two callables", got=len(turns), hint="name two"
+        )
+    for what, value, low, high in (("margin", margin, 0.0, 1.0), ("level", level, 0.5, 1.0)):
+        if not low < value < high:
+            raise UsageError(
+                "usage.bad-option",
+                f"{what} is out of range",
+                got=value,
+                expected=f"above {low:g} and below {high:g}",
+                hint=f"leave {what} out for the default",
+            )
+    if seconds is None:
+        return DEFAULT_SECONDS_PER_CALLABLE * len(turns)
+    if not seconds > 0:
+        raise UsageError(
+            "usage.bad-option", "seconds must be above 0", got=seconds, hint="leave it out for the default"
+        )
+    return seconds
