@@ -1,0 +1,64 @@
+"""Remembers which large members of which file were hashed already, so that only the first load pays for it.
+
+A stamp is an empty file in the cache folder, named for the bundle's device, inode, size and times and for the member's
+hash. It counts only when it is clearly younger than the bundle: a change within the file system's time step would keep
+the times. Where nothing can be written, there are no stamps, and every load hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+_SETTLED_NANOSECONDS: Final = 2_000_000_000  # the coarsest time step of a common file system (FAT)
+
+
+def cache_directory() -> Path | None:
+    """Returns the folder for caches, None where there is no home: `STROP_CACHE_DIR`, else the user's cache folder.
+
+    On Linux and macOS it is the folder that `strop.machine.cache_directory()` gives (which this room may not import).
+    """
+    named = os.environ.get("STROP_CACHE_DIR")
+    if named:
+        return Path(named)
+    try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "strop"
+        shared = os.environ.get("XDG_CACHE_HOME", "").strip()
+        return Path(shared) / "strop" if shared else Path.home() / ".cache" / "strop"
+    except RuntimeError:
+        return None
+
+
+def is_stamped(status: os.stat_result, sha256: bytes) -> bool:
+    """Whether the member with this hash, in the file of this status, was hashed before and found right."""
+    stamp = _stamp(status, sha256)
+    try:
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        return stamp is not None and stamp.stat().st_mtime_ns > changed + _SETTLED_NANOSECONDS
+    except OSError:
+        return False
+
+
+def set_stamp(status: os.stat_result, sha256: bytes) -> None:
+    """Notes that the member was hashed and found right; does nothing where that cannot be written."""
+    stamp = _stamp(status, sha256)
+    if stamp is None:
+        return
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    except OSError:
+        pass
+
+
+def _stamp(status: os.stat_result, sha256: bytes) -> Path | None:
+    folder = cache_directory()
+    if folder is None:
+        return None
+    # The change time is in the key too: unlike the modification time it cannot be set back.
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, sha256.hex())
+    return folder / "stamps" / hashlib.sha256(repr(key).encode()).hexdigest()[:32]
