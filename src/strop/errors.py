@@ -66,6 +66,7 @@ CODES: Mapping[str, str] = {
     "engine.disagrees": "the engine's outputs are not the model's",
     "worker.died": "a worker process ended by itself",
     "worker.timeout": "a worker process did not answer in time",
+    "worker.failed": "code in a worker process raised an exception",
     "measure.not-idle": "another engine's threads would not come to rest",
     "measure.too-few": "the sample is too small for this figure",
     # bundles, caches, files

@@ -18,6 +18,7 @@ __all__ = [
     "PairedDifference",
     "Percentile",
     "dispersion",
+    "mean_estimate",
     "median_estimate",
     "paired_difference",
     "percentile",
@@ -54,6 +55,20 @@ def median_estimate(samples: Samples, *, level: float = 0.95) -> Estimate:
     return Estimate(
         point, float(ordered[rank]), float(ordered[n - 1 - rank]), min(level, max(0.0, 1 - 2.0 ** (1 - n))), n, "median"
     )
+
+
+def mean_estimate(samples: Samples, *, level: float = 0.95) -> Estimate:
+    """Returns the mean with Student's interval, widened for correlation as in `median_estimate`.
+
+    Raises MeasurementError (`measure.too-few`) below two samples.
+    """
+    values = _values(samples, least=2)
+    n = len(values)
+    effective = n / correlation_time(values)
+    error = float(values.std(ddof=1)) / math.sqrt(effective)
+    half = student_quantile((1 + level) / 2, max(effective - 1, 1)) * error
+    point = float(values.mean())
+    return Estimate(point, point - half, point + half, level, n, "mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +145,14 @@ def proportion(successes: int, n: int, *, level: float = 0.95) -> Estimate:
     return Estimate(share, low, high, level, n, "proportion")
 
 
-def _values(samples: Samples) -> np.ndarray:
+def _values(samples: Samples, *, least: int = 1) -> np.ndarray:
     values = np.asarray(samples, dtype=float)
-    if values.size == 0:
+    if values.size < least:
         raise MeasurementError(
-            "measure.too-few", "there are no samples", got=0, expected="at least 1", hint="run for longer"
+            "measure.too-few",
+            "there are too few samples",
+            got=values.size,
+            expected=f"at least {least}",
+            hint="run for longer",
         )
     return values
