@@ -33,7 +33,9 @@ def _read(name: str, entry: dict[str, str], folder: Path | None, where: str) -> 
     path = folder / location
     inside = path.resolve().is_relative_to(folder.resolve())
     if not location or Path(location).is_absolute() or not inside:
-        raise _refusal(name, where, f"{location!r}, outside the model's folder", "only open models whose weights lie beside them")
+        raise _refusal(
+            name, where, f"{location!r}, outside the model's folder", "only open models whose weights lie beside them"
+        )
     if not path.is_file():
         raise _refusal(name, where, f"no file {location!r}", f"copy {location} beside the model, it belongs to it")
     try:

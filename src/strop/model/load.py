@@ -70,7 +70,7 @@ def _proto(source: object, path: Path | None) -> onnx.ModelProto:
         copy.CopyFrom(source)
         return copy
     if isinstance(source, onnx_ir.Model):
-        return onnx_ir.to_proto(source)
+        return _from_ir(source)
     raise UsageError(
         "usage.bad-option",
         "this is no model that can be loaded",
@@ -78,6 +78,25 @@ def _proto(source: object, path: Path | None) -> onnx.ModelProto:
         expected="a path, bytes, onnx.ModelProto, onnx_ir.Model or Model",
         hint="give a PyTorch module to strop.compile with example inputs, or export it to ONNX",
     )
+
+
+def _from_ir(source: onnx_ir.Model) -> onnx.ModelProto:
+    proto = onnx_ir.to_proto(source)
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            value = source.graph.initializers[tensor.name].const_value
+            try:
+                tensor.raw_data = value.tobytes() if value else b""
+            except (OSError, ValueError) as error:
+                raise ModelError(
+                    "model.external-data",
+                    f"the weights of {tensor.name!r} cannot be read",
+                    got=str(error),
+                    hint="put the file back, or load the model anew",
+                ) from error
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+    return proto
 
 
 def _check_weights(proto: onnx.ModelProto, where: str) -> None:

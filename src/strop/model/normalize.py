@@ -1,7 +1,8 @@
 """Brings a model into the one form the house works on, without a change of what it computes.
 
-Weights are initializers (some exporters write them as Constant nodes), initializers are no graph inputs (they were
-before IR version 4, which forbids engines to fold them), nodes stand in order, and every node has a name of its own.
+Functions are inlined. Weights are initializers (some exporters write them as Constant nodes), initializers are no graph
+inputs (they were before IR version 4, which forbids engines to fold them), nodes stand in order, and every node has a
+name of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ def normalize(proto: onnx.ModelProto) -> onnx.ModelProto:
     if _is_normal(proto):
         return proto
     ir = onnx_ir.from_proto(proto)
+    if proto.functions:
+        common.InlinePass()(ir)
     common.TopologicalSortPass()(ir)
     common.RemoveInitializersFromInputsPass()(ir)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(ir)
@@ -32,7 +35,8 @@ def _is_normal(proto: onnx.ModelProto) -> bool:
     names = [node.name for node in proto.graph.node]
     inputs = {value.name for value in proto.graph.input}
     return (
-        all(names)
+        not proto.functions
+        and all(names)
         and len(set(names)) == len(names)
         and all(node.op_type != "Constant" for node in proto.graph.node)
         and not any(tensor.name in inputs for tensor in proto.graph.initializer)

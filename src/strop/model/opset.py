@@ -22,7 +22,7 @@ _FLATTENING = ("Softmax", "LogSoftmax", "Hardmax")
 
 
 def raise_opset(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Returns `proto` at opset 13 or above where that can be done, and warnings where it could not or was not checked."""
+    """Returns `proto` at opset 13 or above where that can be done, with warnings where it cannot or goes unchecked."""
     source = opset_of(proto)
     if source >= LOWEST_OPSET or source == 0:
         return proto, ()

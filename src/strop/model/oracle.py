@@ -101,7 +101,7 @@ def run_reference(model: Model, inputs: Mapping[str, np.ndarray]) -> dict[str, n
 
 
 def custom_operators(proto: onnx.ModelProto, *, known: frozenset[str] = KNOWN_DOMAINS) -> tuple[str, ...]:
-    """Returns `domain.Operator` of each operator from outside the known domains that the model itself does not define."""
+    """Returns `domain.Operator` of each operator outside the known domains that the model does not define."""
     defined = {(function.domain, function.name) for function in proto.functions}
     found = {
         f"{node.domain}.{node.op_type}"

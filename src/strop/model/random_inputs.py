@@ -1,6 +1,6 @@
 """Inputs for a model nobody gave data for: random, but of the right type and shape, and valid as far as can be told.
 
-Free dimensions: axis 0, and every symbol that stands at an axis 0, is 1 (the batch); all others are `symbol_default`.
+Free dimensions: the batch (axes.py tells which that is) is 1; all others are `symbol_default`.
 Values: floats are normal (0, 1); uint8 and int8 take their whole range; wider integers are 0 or 1, or any row where
 they index a table; bool is either; text is empty.
 """
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from strop.errors import ModelError, StropError
+from strop.model.axes import batch_axes
 from strop.model.model import Model
 from strop.model.oracle import Unoptimized
 from strop.model.specs import TensorSpec
@@ -73,27 +74,25 @@ def static_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Returns a number for every dimension of every input; a symbol has the same number wherever it stands."""
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    axes = batch_axes(inputs)
     symbols: dict[str, int] = {}
-    for spec in inputs:
-        if spec.shape and isinstance(spec.shape[0], str):
-            symbols[spec.shape[0]] = batch
     for spec in inputs:
         for size, number in zip(spec.shape, given.get(spec.name, ()), strict=False):
             if isinstance(size, str):
                 symbols[size] = number
+
+    def number_of(spec: TensorSpec, axis: int, size: int | str | None) -> int:
+        if isinstance(size, int):
+            return size
+        default = batch if axes.get(spec.name) == axis else symbol_default
+        return symbols.get(size, default) if size is not None else default
+
     return {
-        spec.name: given.get(spec.name)
-        or tuple(_size(size, axis, symbols, symbol_default, batch) for axis, size in enumerate(spec.shape))
+        spec.name: given[spec.name]
+        if spec.name in given
+        else tuple(number_of(spec, axis, size) for axis, size in enumerate(spec.shape))
         for spec in inputs
     }
-
-
-def _size(size: int | str | None, axis: int, symbols: Mapping[str, int], default: int, batch: int) -> int:
-    if isinstance(size, int):
-        return size
-    if isinstance(size, str):
-        return symbols.get(size, default)
-    return batch if axis == 0 else default
 
 
 def _has_free_size(inputs: tuple[TensorSpec, ...], shapes: Mapping[str, Sequence[int]] | None) -> bool:
@@ -130,5 +129,3 @@ def _index_limits(model: Model) -> dict[str, int]:
             name = origin[node.input[1]]
             limits[name] = min(rows, limits.get(name, rows))
     return limits
-
-
