@@ -31,7 +31,7 @@ _FIELDS: Final[dict[str, Any]] = {
     "format": {"version": int, "reader": int},
     "strop": str,
     "created": str,
-    "model": {"name": str, "sha256": str},
+    "model": {"name": str, "sha256": str, "quantized": bool},
     "engine": {"name": str, "settings": dict},
     "needs": {"engine": str, "version": str, "isa": [str]},
     "inputs": [{"name": str, "dtype": str, "shape": [(int, str, type(None))]}],

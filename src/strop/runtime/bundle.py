@@ -1,0 +1,128 @@
+"""Packs a model, the engine and settings it was measured with, and what it gave, into one `.strop` file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+import strop
+from strop.engines.contract import ModelSource, Settings
+from strop.engines.registry import get_engine
+from strop.errors import UsageError
+from strop.loader.arrays import npy_bytes
+from strop.loader.format import FORMAT_VERSION, MANIFEST, MODEL, READER_VERSION, REPORT, TESTS
+from strop.loader.manifest import Manifest, dump_manifest
+from strop.runtime.container import write_container
+
+TOLERANCES: Mapping[bool, float] = {False: 1e-3, True: 0.1}
+"""How far outputs may lie from the recorded ones (relative L2), by whether the model is quantized.
+
+Another version of the engine or another CPU sums in another order; in int8 that moves values by whole steps.
+"""
+
+TestVector = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
+"""Inputs by name, and the outputs by name that the compiled model gave for them."""
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    *,
+    model: ModelSource,
+    engine: str,
+    settings: Settings,
+    test_vectors: Sequence[TestVector],
+    created: str,
+    report: object = None,
+    preprocess: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    tolerance: float | None = None,
+) -> Path:
+    """Writes a bundle, whole or not at all, and returns its path; the same arguments give the same bytes.
+
+    model: what is shipped, at most 2 GB; engine, settings: how it is to be run; test_vectors: at least one, made with
+    that engine; created: an ISO timestamp (`strop.measure.clock.timestamp()`); report: any JSON value; preprocess: as
+    `--preprocess` takes it; metadata: any JSON object; tolerance: of the self-test, None the one in TOLERANCES.
+
+    Raises:
+        FileError: `file.write`; what was at `path` before is still there.
+        UsageError: no test vector, or one with other names than the model's.
+        InputError: a test vector's input does not fit the model.
+        ModelError: `model.too-large`.
+    """
+    if not test_vectors:
+        raise UsageError(
+            "usage.bad-option",
+            "a bundle needs at least one test vector",
+            hint="give test_vectors=[(inputs, compiled(inputs))]",
+        )
+    members: dict[str, bytes] = {MODEL: model.to_bytes()}
+    vectors = [_add_vector(members, model, number, vector) for number, vector in enumerate(test_vectors)]
+    if report is not None:
+        members[REPORT] = json.dumps(_plain(report), indent=1, sort_keys=True).encode()
+    hashes = {name: sha256(data).hexdigest() for name, data in members.items()}
+    version = get_engine(engine).available().version
+    # The cache is a folder of this machine; a bundle of another's making must not name where to write.
+    kept = {name: value for name, value in settings.to_json().items() if name != "cache"}
+    manifest: Manifest = {
+        "format": {"version": FORMAT_VERSION, "reader": READER_VERSION},
+        "strop": strop.__version__,
+        "created": created,
+        "model": {"name": model.name, "sha256": hashes[MODEL], "quantized": model.is_quantized},
+        "engine": {"name": engine, "settings": kept},
+        "needs": {"engine": engine, "version": version, "isa": []},
+        "inputs": [spec.to_json() for spec in model.inputs],
+        "outputs": [spec.to_json() for spec in model.outputs],
+        "preprocess": preprocess,
+        "tests": {
+            "tolerance": TOLERANCES[model.is_quantized] if tolerance is None else tolerance,
+            "vectors": vectors,
+        },
+        "native": False,
+        "hashes": hashes,
+        "metadata": _plain(metadata or {}),
+    }
+    return write_container(path, {MANIFEST: dump_manifest(manifest), **members})
+
+
+def _add_vector(
+    members: dict[str, bytes], model: ModelSource, number: int, vector: TestVector
+) -> dict[str, dict[str, str]]:
+    """Adds a test vector's arrays to `members`; returns which array lies where."""
+    places: dict[str, dict[str, str]] = {}
+    for kind, specs, arrays in zip(("inputs", "outputs"), (model.inputs, model.outputs), vector, strict=True):
+        if set(arrays) != {spec.name for spec in specs}:
+            raise UsageError(
+                "usage.bad-option",
+                f"the {kind} of a test vector are not the model's",
+                got=", ".join(arrays),
+                expected=", ".join(spec.name for spec in specs),
+                hint="give test_vectors=[(inputs, compiled(inputs))], inputs as a dict",
+            )
+        places[kind] = {}
+        for position, spec in enumerate(specs):
+            array = np.asarray(arrays[spec.name])
+            if kind == "inputs":
+                spec.check(array)
+            member = f"{TESTS}{number}/{kind.removesuffix('s')}-{position}.npy"
+            members[member] = npy_bytes(array)
+            places[kind][spec.name] = member
+    return places
+
+
+def _plain(value: object) -> object:
+    """Returns `value` as JSON can hold it: what is not finite becomes null, so that no report is lost over a NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,204 @@
+"""Loads a bundle: the engine it was measured with runs the model inside, without ONNX being imported."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from strop.engines.contract import CompiledModel, Engine, Inputs, KnobValue, OperationTime, Settings
+from strop.engines.registry import get_engine
+from strop.engines.source import StoredModel
+from strop.errors import NotSupportedError, UsageError
+from strop.loader import Bundle, open_bundle
+from strop.loader.format import MODEL
+from strop.loader.manifest import Manifest
+from strop.machine import usable_cores
+from strop.model.specs import TensorSpec
+from strop.runtime.self_test import run_self_test
+
+if TYPE_CHECKING:
+    from strop.model.preprocess import Preprocess
+
+FALLBACK = "onnxruntime"
+"""The engine that is always installed, and that runs a bundle's model where its own engine cannot."""
+
+
+def load_bundle(
+    source: str | os.PathLike[str] | Bundle,
+    *,
+    threads: int | None = None,
+    fallback: bool = False,
+    **overrides: KnobValue,
+) -> LoadedModel:
+    """Returns the model in a bundle, ready to run with the engine and settings it was measured with.
+
+    source: a path or an open bundle, which the model takes over. threads and overrides replace settings by name;
+    without them, recorded threads are cut to the cores this process may use. fallback: run on ONNX Runtime, with a
+    warning, where the bundle's own engine, device or code is not there.
+
+    Raises:
+        FileError, BundleError: as `strop.loader.open_bundle`.
+        NotSupportedError: `bundle.needs`, its engine is not installed or its code is for another CPU.
+    """
+    bundle = source if isinstance(source, Bundle) else open_bundle(source)
+    try:
+        model = _stored_model(bundle)
+        given: dict[str, KnobValue] = overrides if threads is None else {"threads": threads, **overrides}
+        try:
+            compiled = _own_engine(bundle).compile(model, _settings(bundle).updated(given))
+        except NotSupportedError as error:
+            if not fallback:
+                raise
+            warnings.warn(f"{error.what} ({bundle.path}): running it on {FALLBACK} instead", stacklevel=2)
+            portable = replace(_settings(bundle), device="CPU", knobs={})
+            compiled = get_engine(FALLBACK).compile(model, portable.updated(given))
+    except BaseException:
+        bundle.close()
+        raise
+    return LoadedModel(bundle, compiled)
+
+
+class LoadedModel:
+    """A compiled model that came out of a bundle: a `CompiledModel`, and what the bundle knows about it."""
+
+    def __init__(self, bundle: Bundle, compiled: CompiledModel) -> None:
+        self.bundle = bundle
+        self._compiled = compiled
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that runs it."""
+        return self._compiled.engine
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the model's order."""
+        return self._compiled.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs, in the model's order."""
+        return self._compiled.outputs
+
+    @property
+    def settings(self) -> Mapping[str, KnobValue]:
+        """What is in force, read back from the engine."""
+        return self._compiled.settings
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says it is and needs (`strop.loader.manifest` names the fields)."""
+        return self.bundle.manifest
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How an image becomes an input, None where the bundle does not say."""
+        text = self.manifest["preprocess"]
+        if text is None:
+            return None
+        from strop.model.preprocess import parse_preprocess
+
+        return parse_preprocess(text)
+
+    @property
+    def report(self) -> Any:
+        """What was measured when the bundle was made, None where nothing was stored."""
+        return self.bundle.report()
+
+    def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Runs one request; the outputs are fresh arrays that the caller owns."""
+        return self._compiled(inputs)
+
+    def run_into(self, inputs: Inputs, outputs: Mapping[str, np.ndarray]) -> None:
+        """Runs one request and writes the results into the caller's arrays (C order, exact dtype and shape)."""
+        self._compiled.run_into(inputs, outputs)
+
+    def submit(self, inputs: Inputs) -> Future[dict[str, np.ndarray]]:
+        """Queues one request; its inputs may be reused as soon as this returns."""
+        return self._compiled.submit(inputs)
+
+    def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
+        """Returns time per operation; raises NotSupportedError where the engine cannot."""
+        return self._compiled.profile(inputs, repeats=repeats)
+
+    def self_test(self) -> dict[str, float]:
+        """Returns, per output, how far it is from what it was when the bundle was made (relative L2 for floats).
+
+        Raises BundleError `bundle.self-test` where that is more than the tolerance in the manifest.
+        """
+        return run_self_test(self.bundle, self._compiled, self.inputs)
+
+    def close(self) -> None:
+        """Gives threads, memory and the mapped file back; calls after it raise UsageError (`usage.closed`)."""
+        self._compiled.close()
+        self.bundle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _own_engine(bundle: Bundle) -> Engine:
+    """Returns the engine the bundle names; raises NotSupportedError `bundle.needs` where it cannot be used here."""
+    bundle.check_cpu()
+    needs = bundle.manifest["needs"]
+    try:
+        engine = get_engine(needs["engine"])
+        available = engine.available()
+        if available.available:
+            return engine
+        why = available.why
+    except UsageError as error:
+        why = error.what
+    raise NotSupportedError(
+        "bundle.needs",
+        f"the bundle needs the engine {needs['engine']}, which cannot be used here",
+        where=str(bundle.path),
+        got=why,
+        expected=f"{needs['engine']} {needs['version']}".strip(),
+        hint=f"install it, or load with fallback=True to run the model on {FALLBACK}",
+    )
+
+
+def _settings(bundle: Bundle) -> Settings:
+    """Returns the recorded settings, cut to this machine's cores; never a folder that somebody else named."""
+    recorded = {name: value for name, value in bundle.manifest["engine"]["settings"].items() if name != "cache"}
+    settings = Settings().updated(recorded)
+    if settings.threads is None:
+        return settings
+    threads = min(settings.threads, usable_cores())
+    return replace(settings, threads=threads, streams=settings.streams and min(settings.streams, threads))
+
+
+def _stored_model(bundle: Bundle) -> StoredModel:
+    manifest = bundle.manifest
+    content = bytes(bundle.member(MODEL))
+    _refuse_external_data(content)
+    inputs, outputs = (
+        tuple(TensorSpec(spec["name"], spec["dtype"], tuple(spec["shape"])) for spec in manifest[kind])
+        for kind in ("inputs", "outputs")
+    )
+    model = manifest["model"]
+    return StoredModel(model["name"], inputs, outputs, model["quantized"], read=lambda: content)
+
+
+def _refuse_external_data(content: bytes) -> None:
+    """Raises ModelError `model.external-data` where the model would make an engine read other files.
+
+    Such a reference cannot be written without this word, so models without it, which is most, need no parse.
+    """
+    if b"location" in content:
+        from strop.model.load import load_model
+
+        load_model(content)
