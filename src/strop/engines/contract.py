@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,13 +15,38 @@ from strop.model.specs import TensorSpec
 
 if TYPE_CHECKING:
     from strop.machine import Machine
-    from strop.model.model import Model
 
 Inputs = Mapping[str, np.ndarray] | Sequence[np.ndarray] | np.ndarray
 """A dict by input name, arrays in the order of the model's inputs, or the array of the only input."""
 
 Objective = Literal["latency", "throughput"]
 KnobValue = str | int | float | bool
+
+
+class ModelSource(Protocol):
+    """What an engine needs of a model: a `strop.model.model.Model` is one, a `StoredModel` is one without ONNX."""
+
+    @property
+    def name(self) -> str:
+        """The name people know it by."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What must be given, in the model's order."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What it gives, in the model's order."""
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether activations are quantized (QDQ)."""
+
+    def to_bytes(self) -> bytes:
+        """Returns the model as one ONNX file's bytes."""
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the model to `path` and returns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +77,12 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a model is to be compiled; None leaves the choice to Strop (threads: the usable cores; streams: 1).
+    """How a model is to be compiled; None leaves the choice to Strop.
 
-    precision: "f32" (no silent lower precision), "int8" (the model is QDQ), or None (as the model is, f32 enforced);
-    cache: folder for the engine's own compile cache; knobs: what only this engine has, by name.
+    threads: all threads of the engine together, None the usable cores; streams: requests that run at once, sharing the
+    threads, None 1 (under the objective "throughput" what the engine thinks best); device: "CPU" or the engine's name
+    for another; precision: "f32" (no silent lower precision), "int8" (the model is QDQ), or None (as the model is, f32
+    enforced); cache: folder for the engine's own compile cache; knobs: what only this engine has, by name.
 
     Example:
         >>> Settings.parse("threads=2,streams=1").threads
@@ -169,7 +197,7 @@ class CompiledModel(Protocol):
 
     @property
     def settings(self) -> Mapping[str, KnobValue]:
-        """What is in force, read back from the engine: threads, streams, precision, device, knobs."""
+        """What is in force, read back: engine, threads, streams, precision, objective, device, cache, knobs."""
 
     def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """Runs one request; the outputs are fresh arrays that the caller owns."""
@@ -201,7 +229,10 @@ class Engine(Protocol):
     def knobs(self, machine: Machine) -> tuple[Knob, ...]:
         """Returns what may be set beyond the fields of Settings."""
 
-    def compile(self, model: Model, settings: Settings) -> CompiledModel:
+    def load(self) -> None:
+        """Imports what it needs, so that this can be timed apart; raises NotSupportedError where it is missing."""
+
+    def compile(self, model: ModelSource, settings: Settings) -> CompiledModel:
         """Compiles `model`; raises NotSupportedError for a graph it refuses, EngineError where it fails."""
 
 

@@ -1,0 +1,172 @@
+"""What every compiled model does the same way: check what goes in, share the streams, queue requests, close.
+
+An engine's subclass only runs. A request takes a *slot* (what one stream needs for itself) from a queue and gives it
+back, so at most one request per stream runs at once, and closing waits for those that run.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType, TracebackType
+from typing import Generic, Self, TypeVar
+
+import numpy as np
+
+from strop.engines.checks import BufferCheck, InputCheck, buffer_error
+from strop.engines.contract import Inputs, KnobValue, OperationTime
+from strop.errors import EngineError, NotSupportedError, UsageError
+from strop.model.specs import TensorSpec
+
+Slot = TypeVar("Slot")
+
+DIRECT_BYTES = 64 * 1024
+"""From this size on an array is handed to the engine where it lies; below, copying is quicker than wrapping it."""
+
+
+class CompiledBase(Generic[Slot]):
+    """A compiled model: subclasses give it `_run`, and may give it `_run_into`, `_profile` and `_release`.
+
+    Args:
+        engine: the engine's name.
+        inputs: the model's inputs, in its order.
+        outputs: the model's outputs, in its order.
+        settings: what is in force, read back.
+        slots: one object per stream (not None), handed to `_run`, each to one request at a time.
+        stages: seconds that reading and compiling took, as far as the engine tells them apart.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        *,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        settings: Mapping[str, KnobValue],
+        slots: Sequence[Slot],
+        stages: Mapping[str, float],
+    ):
+        self.engine, self.inputs, self.outputs = engine, inputs, outputs
+        self.settings: Mapping[str, KnobValue] = MappingProxyType({"engine": engine, **settings})
+        self.stages = dict(stages)
+        self._output_names = tuple(spec.name for spec in outputs)
+        self._arrays, self._buffers = InputCheck(inputs), BufferCheck(outputs)
+        self._streams = len(slots)
+        self._slots: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()  # None: closed
+        for slot in slots:
+            self._slots.put(slot)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Runs one request; the outputs are fresh arrays that the caller owns."""
+        return self._request(self._arrays(inputs))
+
+    def run_into(self, inputs: Inputs, outputs: Mapping[str, np.ndarray]) -> None:
+        """Runs one request and writes the results into the caller's arrays (C order, exact dtype and shape)."""
+        arrays, buffers = self._arrays(inputs), self._buffers(outputs)
+        for buffer in buffers:  # an engine may write results while it still reads inputs
+            arrays = [array.copy() if np.may_share_memory(array, buffer) else array for array in arrays]
+        slot = self._take()
+        try:
+            self._run_into(slot, arrays, buffers)
+        finally:
+            self._slots.put(slot)
+
+    def submit(self, inputs: Inputs) -> Future[dict[str, np.ndarray]]:
+        """Queues one request; its inputs may be reused as soon as this returns. Requests start in order."""
+        arrays = [array.copy() for array in self._arrays(inputs)]
+        with self._lock:
+            if self._closed:
+                raise self._closed_error()
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix=f"strop-{self.engine}")
+            return self._executor.submit(self._request, arrays)
+
+    def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
+        """Returns the mean time per operation over `repeats` requests; they run on a copy made for this."""
+        arrays = self._arrays(inputs)
+        if self._closed:
+            raise self._closed_error()
+        return self._profile(arrays, repeats)
+
+    def close(self) -> None:
+        """Serves what is queued, then gives threads and memory back; later calls raise UsageError (`usage.closed`)."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+        for _ in range(self._streams):
+            self._slots.get()  # waits for a request that runs
+        self._slots.put(None)
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, slot: Slot, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns fresh outputs in the model's order for inputs in the model's order and in C order."""
+        raise NotImplementedError
+
+    def _run_into(self, slot: Slot, arrays: list[np.ndarray], buffers: list[np.ndarray]) -> None:
+        """Writes the outputs into `buffers`, whose shape is not checked yet."""
+        for name, result, buffer in zip(self._output_names, self._run(slot, arrays), buffers, strict=True):
+            if result.shape != buffer.shape:
+                raise buffer_error(name, "has the wrong shape", got=buffer.shape, expected=result.shape)
+            np.copyto(buffer, result)
+
+    def _profile(self, arrays: list[np.ndarray], repeats: int) -> list[OperationTime]:
+        raise NotSupportedError(
+            "unsupported.feature",
+            f"{self.engine} cannot tell where its time goes",
+            hint="profile the model with onnxruntime or openvino",
+        )
+
+    def _release(self) -> None:
+        """Drops what holds threads and memory."""
+
+    def _request(self, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+        slot = self._take()
+        try:
+            results = self._run(slot, arrays)
+        finally:
+            self._slots.put(slot)
+        return dict(zip(self._output_names, results, strict=True))
+
+    def _take(self) -> Slot:
+        slot = self._slots.get()
+        if slot is None:
+            self._slots.put(None)
+            raise self._closed_error()
+        return slot
+
+    def _closed_error(self) -> UsageError:
+        return UsageError("usage.closed", f"this model on {self.engine} was closed", hint="compile it again")
+
+
+def run_error(engine: str, error: BaseException) -> EngineError:
+    """Returns the error for a request that the engine failed to run."""
+    return EngineError(
+        "engine.run",
+        f"{engine} failed to run the model",
+        got=in_short(error),
+        hint="check that the inputs' sizes fit each other; try another engine, or --engine reference",
+    )
+
+
+def in_short(error: BaseException, *, limit: int = 300) -> str:
+    """Returns an engine's own words without its source files and blank lines, cut to `limit` characters."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("Exception from src/", "FrontEnd API failed"))]
+    text = " ".join(telling) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 4].rstrip() + " ..."

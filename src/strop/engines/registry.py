@@ -1,0 +1,89 @@
+"""Which engines there are: the built-in ones, and those that installed packages add by entry point."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from strop.engines.contract import Engine, ModelSource, Settings
+from strop.engines.knobs import did_you_mean
+from strop.errors import EngineError, UsageError
+
+BUILT_IN = {
+    "onnxruntime": "strop.engines.onnxruntime:OnnxRuntimeEngine",
+    "openvino": "strop.engines.openvino:OpenVinoEngine",
+    "reference": "strop.engines.reference:ReferenceEngine",
+}
+"""The built-in engines by name; their modules import their library only when they are asked to."""
+
+ENTRY_POINTS = "strop.engines"
+"""The entry point group: each names a class (or a function without arguments) that gives an Engine."""
+
+
+def engine_names() -> tuple[str, ...]:
+    """Returns every engine's name, those of plug-ins last; loads none of them."""
+    return (*BUILT_IN, *sorted(name for name in _plug_ins() if name not in BUILT_IN))
+
+
+def engines() -> dict[str, Engine]:
+    """Returns the built-in engines by name, installed or not. A plug-in's code is loaded only by `get_engine`."""
+    return {name: get_engine(name) for name in BUILT_IN}
+
+
+def get_engine(name: str) -> Engine:
+    """Returns the engine of this name; raises UsageError `usage.unknown-engine`.
+
+    Example:
+        >>> get_engine("onnxruntime").name
+        'onnxruntime'
+    """
+    if name in BUILT_IN:
+        module, _, factory = BUILT_IN[name].partition(":")
+        return cast(Engine, getattr(importlib.import_module(module), factory)())
+    plug_in = _plug_ins().get(name)
+    if plug_in is None:
+        raise UsageError(
+            "usage.unknown-engine", f"no engine is called {name!r}", hint=did_you_mean(name, engine_names())
+        )
+    try:
+        return cast(Engine, plug_in.load()())
+    except Exception as error:
+        raise EngineError(
+            "engine.compile",
+            f"the plug-in engine {name!r} failed to load",
+            where=plug_in.value,
+            got=f"{type(error).__name__}: {error}",
+            hint="update or uninstall the package that brings it",
+        ) from error
+
+
+def parse_engine(text: str) -> tuple[Engine, Settings]:
+    """Returns engine and settings from `name` or `name:setting=value,...`.
+
+    Example:
+        >>> engine, settings = parse_engine("openvino:threads=2,streams=1")
+        >>> engine.name, settings.threads
+        ('openvino', 2)
+    """
+    name, _, settings = text.partition(":")
+    return get_engine(name.strip()), Settings.parse(settings)
+
+
+def automatic_engines(model: ModelSource) -> list[Engine]:
+    """Returns the engines that "auto" tries, best first: a fixed order, nothing is measured.
+
+    The order is: our own compiler where it has a kernel for every node (it joins this list when it exists), OpenVINO
+    where it is installed, ONNX Runtime.
+    """
+    openvino, onnxruntime = get_engine("openvino"), get_engine("onnxruntime")
+    return [openvino, onnxruntime] if openvino.available().available else [onnxruntime]
+
+
+def choose_engine(model: ModelSource) -> Engine:
+    """Returns the engine that "auto" stands for; `automatic_engines` says how it is chosen."""
+    return automatic_engines(model)[0]
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

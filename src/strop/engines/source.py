@@ -1,0 +1,64 @@
+"""A model that is only stored, and how an engine gets at a model's file: without ONNX being imported."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from strop.engines.contract import ModelSource
+from strop.errors import ModelError
+from strop.model.specs import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model as an engine needs it, whose content stays in a file or wherever `read` finds it.
+
+    Importing onnx costs a fresh process more than loading most models; a worker or a bundle knows the inputs and
+    outputs already and needs no parse of its own. file: where the ONNX file lies, if it is a file of its own.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    is_quantized: bool
+    read: Callable[[], bytes]
+    file: Path | None = None
+
+    @classmethod
+    def at(cls, file: Path, *, like: ModelSource) -> StoredModel:
+        """Returns the model that lies in `file`, with name, inputs and outputs of `like`."""
+        return cls(like.name, like.inputs, like.outputs, like.is_quantized, file.read_bytes, file)
+
+    def to_bytes(self) -> bytes:
+        """Returns the model as one ONNX file's bytes."""
+        return self.read()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the model's file to `path` and returns it."""
+        if self.file is not None:
+            return Path(shutil.copyfile(self.file, path))
+        Path(path).write_bytes(self.read())
+        return Path(path)
+
+
+@contextmanager
+def readable(model: ModelSource) -> Iterator[Path | bytes]:
+    """Gives what an engine can read: the model's own file, its bytes, or a temporary file where it is above 2 GB."""
+    if isinstance(model, StoredModel) and model.file is not None:
+        yield model.file
+        return
+    try:
+        content = model.to_bytes()
+    except ModelError as error:
+        if error.code != "model.too-large":
+            raise
+    else:
+        yield content
+        return
+    with tempfile.TemporaryDirectory(prefix="strop-") as folder:
+        yield model.save(Path(folder) / "model.onnx")
