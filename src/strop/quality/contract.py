@@ -13,8 +13,13 @@ Run = Callable[[Mapping[str, np.ndarray]], Outputs]
 """Anything that maps one sample's inputs to outputs: a compiled model, a worker's proxy, the oracle."""
 
 Prediction = object
+"""What a decoder makes of one sample's outputs; None: they hold NaN or say nothing, which counts as wrong."""
+
 Decode = Callable[[Outputs, Mapping[str, np.ndarray]], Prediction]
 """Turns the outputs of one sample (and the inputs it came from) into a prediction."""
+
+Progress = Callable[[int, int], None]
+"""Told after each sample: how many are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,21 @@ class Metric(Protocol):
         """Whether it is a fraction of 1, so that `1%` of it means 0.01 absolute."""
 
     def update(self, prediction: Prediction, target: object) -> None:
-        """Adds one sample."""
+        """Adds one sample; a prediction of None counts as the worst there is."""
 
     def value(self) -> float:
         """The metric over all samples so far."""
 
-    def per_sample(self) -> np.ndarray:
+    def per_sample(self) -> np.ndarray | None:
         """Returns one row per sample, float64 [n, 2]: numerator and denominator; value = sum / sum.
 
         For a mean over samples the denominator is 1; for an error rate over characters it is their number.
+        None where the metric is not a ratio of sums (a user's function over all predictions): see `value_of`.
         """
+
+    def value_of(self, indices: np.ndarray) -> float:
+        """Returns the metric over the samples `indices` (with repetition: what a bootstrap draws)."""
+
+
+MetricFactory = Callable[[], Metric]
+"""Makes a metric that has seen nothing yet; `get_metric` gives one."""

@@ -1,0 +1,123 @@
+"""Whether a baseline is any good: a model no better than guessing is fed wrongly, or its labels are shifted.
+
+Without this, "no accuracy lost" would be true of a model that had none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from strop.errors import LimitError
+from strop.measure.statistics import proportion
+from strop.quality.evaluate import Evaluation
+
+_ERROR_RATES = {"cer": "characters", "wer": "words"}
+GUESSING_ERROR_RATE = 0.9
+"""A character or word error rate from here on says that the text is not read at all."""
+FEWEST_FOR_CONSTANT = 10
+"""Below this many samples, the same answer to all of them may be right."""
+
+
+def near_chance(
+    evaluation: Evaluation, targets: Sequence[object] | None = None, *, classes: int | None = None
+) -> str | None:
+    """Returns why the model is no better than guessing, or None where it is better, or cannot be told.
+
+    Classes (top1, top5, accuracy): guessing is the better of drawing a class and always naming the most frequent one
+    (each sample judged by the others' frequencies). The model is near chance when its share of hits is not above that
+    by a one-sided test at 5 %, and its upper bound stays below halfway between guessing and perfect; or when it gives
+    one answer to everything. cer, wer: from 0.9 on. mse: not below the variance of the labels. cosine: not above 0.
+
+    targets: the evaluation's own unless given; classes: what the model's output says unless given.
+    """
+    truth = list(evaluation.targets if targets is None else targets)
+    name = evaluation.metric.name
+    if evaluation.without_prediction == evaluation.n:
+        return "the outputs hold NaN for every sample"
+    if name in _ERROR_RATES:
+        rate = evaluation.value.point
+        if rate >= GUESSING_ERROR_RATE:
+            return f"{name} is {rate:.2f}: hardly any of the {_ERROR_RATES[name]} are read"
+        return None
+    if name == "mse":
+        return _near_mean(evaluation, truth)
+    if name == "cosine":
+        return None if evaluation.value.low > 0 else "the outputs do not point where the labels do (cosine about 0)"
+    if name in ("top1", "top5", "accuracy") and _are_classes(truth) and evaluation.rows is not None:
+        return _near_guess(evaluation, truth, evaluation.classes if classes is None else classes)
+    return None
+
+
+def refuse_near_chance(evaluation: Evaluation) -> None:
+    """Raises LimitError (`quality.near-chance`) where the baseline is no better than guessing."""
+    reason = near_chance(evaluation)
+    if reason is not None:
+        raise LimitError(
+            "quality.near-chance",
+            "the model is no better than guessing, so there is no accuracy to keep",
+            got=reason,
+            hint="preprocessing or the order of the labels are probably wrong: compare one sample with the original "
+            "pipeline",
+        )
+
+
+def _near_guess(evaluation: Evaluation, truth: list[object], classes: int | None) -> str | None:
+    assert evaluation.rows is not None
+    answers = [_first(prediction) for prediction in evaluation.predictions]
+    if len(set(answers)) == 1 and len(set(truth)) > 1 and len(truth) >= FEWEST_FOR_CONSTANT:
+        return f"the model answers {answers[0]} to all {len(truth)} samples"
+    hits, n = int(evaluation.rows[:, 0].sum()), evaluation.n
+    count = 5 if evaluation.metric.name == "top5" else 1
+    known = max(classes or 0, len(set(truth)) if classes is None else 0, 2)
+    drawing = min(count / known, 1.0)
+    guess = max(drawing, _most_frequent(truth, count))
+    one_sided = proportion(hits, n, level=0.90)
+    if one_sided.low > guess or one_sided.high >= (1 + guess) / 2:
+        return None
+    how = f"drawing one of {known} classes" if guess == drawing else "always naming the most frequent class"
+    return f"{hits} of {n} are right ({hits / n:.1%}), {how} gives {guess:.1%}" + _shift(answers, truth, hits)
+
+
+def _most_frequent(truth: list[object], count: int) -> float:
+    """Returns the hits of naming the `count` most frequent classes, each sample judged by all the others.
+
+    Ties among the others are drawn by lot.
+    """
+    frequencies = Counter(truth)
+    hits = 0.0
+    for label, times in frequencies.items():
+        others = [frequency for other, frequency in frequencies.items() if other != label]
+        above = sum(frequency > times - 1 for frequency in others)
+        level = sum(frequency == times - 1 for frequency in others)
+        hits += times * min(1.0, max(0, count - above) / (level + 1))
+    return hits / len(truth)
+
+
+def _shift(answers: list[object], truth: list[object], hits: int) -> str:
+    """Returns words for labels that are off by one throughout, or nothing."""
+    pairs = [(a, t) for a, t in zip(answers, truth, strict=True) if isinstance(a, int) and isinstance(t, int)]
+    for offset in (1, -1):
+        shifted = sum(answer == target + offset for answer, target in pairs)
+        if shifted > max(2 * hits, len(truth) // 3):
+            return f"; with every label {offset:+d} it would be {shifted / len(truth):.1%}: the labels are off by one"
+    return ""
+
+
+def _near_mean(evaluation: Evaluation, truth: list[object]) -> str | None:
+    if not all(isinstance(target, (int, float)) for target in truth) or len(truth) < FEWEST_FOR_CONSTANT:
+        return None
+    variance = float(np.var(np.array(truth, dtype=float)))
+    if variance == 0 or evaluation.value.point < variance:
+        return None
+    return f"mse is {evaluation.value.point:.3g}, always naming the labels' mean gives {variance:.3g}"
+
+
+def _first(prediction: object) -> object:
+    return prediction[0] if isinstance(prediction, tuple) and prediction else prediction
+
+
+def _are_classes(truth: list[object]) -> bool:
+    return all(isinstance(target, (int, str)) for target in truth)

@@ -1,0 +1,145 @@
+"""Two models on the same samples: the paired difference, whether it is within a limit, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from strop.errors import DataError, UsageError
+from strop.measure.estimate import Estimate
+from strop.measure.statistics import paired_difference
+from strop.quality.contract import Prediction
+from strop.quality.evaluate import RESAMPLES, Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyDifference:
+    """What b loses against a, in the metric's unit.
+
+    difference: b - a with its two-sided interval; drop: the loss, positive whichever way the metric counts; bound: the
+    drop's one-sided upper bound at the same level. limit: the largest drop accepted, or None; within: the drop is at
+    most that; certified: the bound is, too; needed_n: the samples it would take to certify this drop, None where it is
+    certified already or no number of samples would do.
+    """
+
+    metric: str
+    a: Estimate
+    b: Estimate
+    difference: Estimate
+    drop: float
+    bound: float
+    limit: float | None
+    within: bool
+    certified: bool
+    needed_n: int | None
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return self.difference.n
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words."""
+        if self.limit is None:
+            return "no limit given"
+        if self.certified:
+            return "within limit, certified"
+        if not self.within:
+            return "limit exceeded"
+        return f"within limit, not certified (needs n = {self.needed_n or 'more than can be told'})"
+
+    def to_json(self) -> dict[str, object]:
+        """Returns all fields, n and the verdict as a JSON object."""
+        return asdict(self) | {"n": self.n, "verdict": self.verdict}
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A sample that a and b judge differently; loss is positive where b is worse."""
+
+    key: str
+    target: object
+    before: Prediction
+    after: Prediction
+    loss: float
+
+
+def compare_evaluations(
+    a: Evaluation, b: Evaluation, *, max_drop: float | None = None, relative: bool = False, level: float = 0.95
+) -> AccuracyDifference:
+    """Returns b against a, evaluated on the same samples.
+
+    max_drop: the largest loss accepted, in the metric's unit, or as a share of a's value where `relative`.
+    Shares of samples are compared by a score interval that holds when few samples or none differ, other ratios by the
+    delta method, a user's function by a paired bootstrap (seeded).
+    """
+    if a.keys != b.keys or a.metric.name != b.metric.name or a.data != b.data:
+        raise UsageError(
+            "usage.bad-option",
+            "two evaluations can be compared only with the same metric on the same samples",
+            got=f"{a.metric.name} on {a.n} and {b.metric.name} on {b.n} samples",
+            hint="evaluate both on the same data set",
+        )
+    if not math.isfinite(a.value.point):
+        raise DataError(
+            "quality.metric",
+            f"{a.metric.name} of the baseline is not a finite number",
+            got=a.value.point,
+            hint="its outputs hold NaN or infinity: check the model and its preprocessing",
+        )
+    difference, lower, upper = _difference(a, b, level)
+    sign = -1.0 if a.metric.higher_is_better else 1.0
+    drop = sign * difference.point + 0.0  # no -0.0
+    bound = -lower if a.metric.higher_is_better else upper
+    limit = None if max_drop is None else max_drop * abs(a.value.point) if relative else max_drop
+    tolerance = 1e-12  # 0.01 and (3 - 2) / 100 are meant to be equal
+    within = limit is None or drop <= limit + tolerance
+    certified = limit is not None and within and bound <= limit + tolerance
+    needed = None if limit is None or certified or not within else _needed(a, b, drop, bound, limit)
+    return AccuracyDifference(
+        a.metric.name, a.value, b.value, difference, drop, bound, limit, within, certified, needed
+    )
+
+
+def list_flips(a: Evaluation, b: Evaluation) -> list[Flip]:
+    """Returns the samples on which a and b differ in score or prediction, b's worst losses first."""
+    sign = -1.0 if a.metric.higher_is_better else 1.0
+    losses = np.zeros(a.n) if a.rows is None or b.rows is None else sign * (b.rows[:, 0] - a.rows[:, 0])
+    flips = [
+        Flip(key, target, before, after, float(loss))
+        for key, target, before, after, loss in zip(
+            a.keys, a.targets, a.predictions, b.predictions, losses, strict=True
+        )
+        if loss != 0 or before != after
+    ]
+    return sorted(flips, key=lambda flip: -flip.loss)
+
+
+def _difference(a: Evaluation, b: Evaluation, level: float) -> tuple[Estimate, float, float]:
+    if not math.isfinite(b.value.point):
+        worst = Estimate(b.value.point, b.value.point, b.value.point, level, b.n, "difference")
+        return worst, b.value.point, b.value.point
+    if a.rows is not None and b.rows is not None:
+        paired = paired_difference(a.rows, b.rows, level=level)
+        return paired.difference, paired.lower_bound, paired.upper_bound
+    draws = np.random.default_rng(0).integers(0, a.n, size=(RESAMPLES, a.n))
+    values = [b.metric.value_of(indices) - a.metric.value_of(indices) for indices in draws]
+    low, high, lower, upper = np.quantile(values, ((1 - level) / 2, (1 + level) / 2, 1 - level, level)).tolist()
+    point = b.value.point - a.value.point
+    return Estimate(point, low, high, level, a.n, "difference"), lower, upper
+
+
+def _needed(a: Evaluation, b: Evaluation, drop: float, bound: float, limit: float) -> int | None:
+    """Returns about how many samples certify the drop seen: its bound's distance shrinks as 1 / sqrt(n).
+
+    Where no sample differs it shrinks as 1 / n, as in the rule of three.
+    """
+    room = limit - drop
+    if room <= 0 or not math.isfinite(bound):
+        return None
+    nothing_differs = a.rows is not None and b.rows is not None and np.array_equal(a.rows, b.rows)
+    shrink = (bound - drop) / room
+    return math.ceil(a.n * (shrink if nothing_differs else shrink**2))

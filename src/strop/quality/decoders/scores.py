@@ -1,0 +1,22 @@
+"""What every built-in decoder reads: the model's first output."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from strop.errors import DataError
+from strop.quality.contract import Outputs
+
+
+def first_output(outputs: Outputs) -> np.ndarray | None:
+    """Returns the first output, or None where it holds NaN."""
+    if not outputs:
+        raise DataError("quality.decode", "the model gave no outputs", hint="check the model with strop inspect")
+    array = np.asarray(next(iter(outputs.values())))
+    return None if array.dtype.kind in "fc" and bool(np.isnan(array).any()) else array
+
+
+def class_scores(array: np.ndarray) -> np.ndarray | None:
+    """Returns an output as one score per class, [1, n] or [1, n, 1, 1] -> [n]; None where it has no such form."""
+    flat = array.reshape(-1)
+    return flat if flat.size > 1 and flat.size == max(array.shape) else None

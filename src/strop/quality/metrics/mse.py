@@ -1,0 +1,28 @@
+"""The mean squared error, averaged within a sample, then over samples: `mse`. Lower is better."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from strop.quality.contract import Prediction
+from strop.quality.metrics.base import RowMetric
+from strop.quality.metrics.numbers import as_numbers
+
+
+class Mse(RowMetric):
+    """Averages (prediction - target)^2; a sample without prediction makes it infinite."""
+
+    name = "mse"
+    higher_is_better = False
+    is_fraction = False
+
+    def row(self, prediction: Prediction, target: object) -> tuple[float, float]:
+        """Returns (mean squared error, 1)."""
+        answer, truth = as_numbers(prediction, target, self.name)
+        return float(np.mean((answer - truth) ** 2)), 1.0
+
+    def worst(self, target: object) -> tuple[float, float]:
+        """Returns an infinite error."""
+        return math.inf, 1.0
