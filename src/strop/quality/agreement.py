@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from strop.measure.estimate import Estimate
 from strop.measure.statistics import proportion
 from strop.quality.contract import DataSet, Decode, Outputs, Prediction, Progress, Run
 from strop.quality.decoders.scores import class_scores
+
+CLOSE = 0.1
+"""The relative L2 distance within which outputs that decide nothing are taken to agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +54,14 @@ class OutputDistance:
 class AgreementReport:
     """How far b lies from a over a data set.
 
-    top1: the share of samples with the same decision, None where outputs give none; outputs: the distance by output;
-    not_finite: the number of samples with NaN or infinity in b that a does not have; disagreeing: the keys of the
-    samples whose decision differs.
+    agreeing: the share of samples on which both agree, by `criterion`: the same decision ("decision": the top class, or
+    what the decoder says), or, where outputs decide nothing, all outputs within CLOSE ("relative_l2"). outputs: the
+    distance by output. not_finite: the number of samples with NaN or infinity in b that a does not have. disagreeing:
+    the keys of the samples on which they do not agree. findings: outputs that cannot be compared, or differ in kind.
     """
 
-    top1: Estimate | None
+    agreeing: Estimate
+    criterion: Literal["decision", "relative_l2"]
     outputs: dict[str, OutputDistance]
     n: int
     not_finite: int
@@ -63,13 +70,23 @@ class AgreementReport:
     data: str
 
     @property
+    def top1(self) -> Estimate | None:
+        """The share of samples with the same decision, None where outputs decide nothing."""
+        return self.agreeing if self.criterion == "decision" else None
+
+    @property
     def worst(self) -> str:
         """The output with the largest relative distance."""
         return max(self.outputs, key=lambda name: self.outputs[name].relative_l2)
 
+    @property
+    def relative_l2(self) -> float:
+        """The relative distance of the worst output."""
+        return self.outputs[self.worst].relative_l2
+
     def to_json(self) -> dict[str, object]:
-        """Returns the fields as a JSON object; the outputs by name."""
-        return asdict(self) | {"worst": self.worst}
+        """Returns the fields, the worst output and its distance as a JSON object."""
+        return asdict(self) | {"worst": self.worst, "relative_l2": self.relative_l2}
 
 
 def tensor_distance(a: Outputs, b: Outputs) -> Agreement:
@@ -104,31 +121,34 @@ def agreement(
     keys: list[str] = []
     disagreeing: list[str] = []
     findings: dict[str, None] = {}
-    not_finite = decided = 0
+    criterion: Literal["decision", "relative_l2"] | None = None
+    not_finite = 0
     for sample in data:
         # b may reuse a's buffers: the two may be one engine
         a = {name: np.array(value) for name, value in run_a(sample.inputs).items()}
         b = run_b(sample.inputs)
         found, comparable = _findings(a, b)
         findings.update(dict.fromkeys(found))
-        distances = {
-            name: _Distance.between(a[name], b[name]) if name in comparable else _Distance.lost() for name in a
-        }
+        distances = dict.fromkeys(a, _LOST) | {name: _Distance.between(a[name], b[name]) for name in comparable}
         for name, distance in distances.items():
             totals.setdefault(name, []).append(distance)
         not_finite += not all(distance.finite for distance in distances.values())
-        first, second = (_decision(outputs, sample.inputs, decode) for outputs in (a, b))
-        if decode is not None or first is not None:
-            decided += 1
-            if first is None or not _same(first, second):
-                disagreeing.append(sample.key)
+        criterion = criterion or ("relative_l2" if decode is None and _scores(a) is None else "decision")
+        if criterion == "decision":
+            first, second = (_decision(outputs, sample.inputs, decode) for outputs in (a, b))
+            agrees = first is not None and np.array_equal(np.asarray(first), np.asarray(second))
+        else:
+            agrees = all(distance.relative_l2 <= CLOSE for distance in distances.values())
+        if not agrees:
+            disagreeing.append(sample.key)
         keys.append(sample.key)
         if on_progress is not None:
             on_progress(len(keys), len(data))
-    if not keys:
+    if criterion is None:
         raise DataError("data.empty", "the data hold no samples", where=data.name, hint="check what it names")
     return AgreementReport(
-        top1=proportion(decided - len(disagreeing), decided) if decided else None,
+        agreeing=proportion(len(keys) - len(disagreeing), len(keys)),
+        criterion=criterion,
         outputs={name: _over_all(distances, keys) for name, distances in totals.items()},
         n=len(keys),
         not_finite=not_finite,
@@ -205,12 +225,12 @@ def _findings(a: Outputs, b: Outputs) -> tuple[tuple[str, ...], list[str]]:
     return tuple(findings), comparable
 
 
-def _decision(outputs: Outputs, inputs: dict[str, np.ndarray], decode: Decode | None) -> Prediction:
+def _scores(outputs: Outputs) -> np.ndarray | None:
+    return class_scores(np.asarray(next(iter(outputs.values())))) if outputs else None
+
+
+def _decision(outputs: Outputs, inputs: Mapping[str, np.ndarray], decode: Decode | None) -> Prediction:
     if decode is not None:
         return decode(outputs, inputs)
-    scores = class_scores(np.asarray(next(iter(outputs.values())))) if outputs else None
+    scores = _scores(outputs)
     return None if scores is None or np.isnan(scores).any() else int(np.argmax(scores))
-
-
-def _same(first: Prediction, second: Prediction) -> bool:
-    return bool(np.array_equal(np.asarray(first), np.asarray(second)))
