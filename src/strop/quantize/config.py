@@ -1,0 +1,44 @@
+"""How to quantize, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from strop.quantize.ranges import RangeMethod
+
+ReduceRange = Literal["auto", "all", "first-layer", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeConfig:
+    """What can be chosen; the defaults were chosen by measurement on real models.
+
+    activations: how the range of an activation is chosen; outliers: the share of values at each end that "percentile" cuts.
+    per_channel: one weight scale per output channel, else one per tensor.
+    reduce_range: weights in 7 bits where 8-bit products could overflow 16 bits on CPUs without dot-product instructions;
+      "auto": everywhere if this machine is such a CPU, else nowhere.
+    ignored_names, ignored_types, ignored_patterns: nodes that stay float, by name (or the name of what they compute), by
+      operator, by regular expression that matches the whole name.
+    first_layer, last_layer: whether heavy operators that come first, or last, are quantized like all others.
+    memory_bytes: how much the observed tensors of one run may take together, at most (one tensor may be larger).
+
+    Example:
+        >>> QuantizeConfig(ignored_types=("Gemm",)).activations
+        'mse'
+    """
+
+    activations: RangeMethod = "mse"
+    outliers: float = 1e-4
+    per_channel: bool = True
+    reduce_range: ReduceRange = "auto"
+    ignored_names: tuple[str, ...] = ()
+    ignored_types: tuple[str, ...] = ()
+    ignored_patterns: tuple[str, ...] = ()
+    first_layer: bool = True
+    last_layer: bool = True
+    memory_bytes: int = 512 << 20
+
+    def to_json(self) -> dict[str, object]:
+        """Returns all fields as a JSON object."""
+        return asdict(self)
