@@ -17,7 +17,7 @@ from strop.model.axes import batch_axes
 from strop.model.model import Model
 from strop.model.oracle import Unoptimized
 from strop.model.random_inputs import make_inputs, runnable_inputs
-from strop.model.shapes import Size, has_data_dependent_shapes, set_input_shapes, set_shape, shapes_from
+from strop.model.shape_edit import Size, has_data_dependent_shapes, set_input_shapes, set_shape
 
 _TOLERANCE = 2e-2  # mixed rows differ by as much as they are large; rounding may be magnified a lot by a normalization
 Arrays = Mapping[str, np.ndarray]
@@ -74,7 +74,7 @@ class _RowCheck:
         self.old = single[name].shape[axes[name]]
         shapes = {
             key: tuple(batch if axes.get(key) == axis else size for axis, size in enumerate(shape))
-            for key, shape in shapes_from(single).items()
+            for key, shape in ((name, array.shape) for name, array in single.items())
         }
         self.inputs = make_inputs(changed, shapes=shapes)
         starts = {0} if batch <= self.old else {0, (batch - self.old) // 2, batch - self.old}

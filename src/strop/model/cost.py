@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import onnx
 
-from strop.errors import StropError
+from strop.model.infer import ValueType, infer_shapes
 from strop.model.model import Model
-from strop.model.random_inputs import runnable_inputs
-from strop.model.shapes import ValueType, infer_shapes
+from strop.model.walk import walk_graphs
 
 Shape = tuple[int, ...]
 
@@ -40,17 +39,9 @@ class NodeCost:
         return asdict(self)
 
 
-def node_costs(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -> list[NodeCost]:
-    """Returns the cost of every node, at the shapes of `inputs` (None: batch 1, free sizes as `runnable_inputs` finds).
-
-    A model that cannot be run here gets its costs from inferred shapes, as far as they go.
-    """
-    try:
-        types = infer_shapes(model, runnable_inputs(model) if inputs is None else inputs)
-    except StropError:
-        if inputs is not None:
-            raise
-        types = infer_shapes(model)
+def node_costs(model: Model, inputs: Mapping[str, np.ndarray] | None) -> list[NodeCost]:
+    """Returns the cost of every node, at the shapes of `inputs`; None: at inferred shapes, as far as those go."""
+    types = infer_shapes(model, inputs)
     weights = {tensor.name: tensor for tensor in model.to_proto().graph.initializer}
     counted: set[str] = set()
     costs = []
@@ -78,7 +69,12 @@ def total_macs(costs: Iterable[NodeCost]) -> int | None:
 
 def parameter_count(model: Model) -> int:
     """Returns the number of weights: elements of all initializers that are no integers of 32 or 64 bits."""
-    return sum(math.prod(t.dims) for t in model.to_proto().graph.initializer if _is_parameter(t))
+    return sum(
+        math.prod(tensor.dims)
+        for graph in walk_graphs(model.to_proto().graph)
+        for tensor in graph.initializer
+        if _is_parameter(tensor)
+    )
 
 
 def _is_parameter(tensor: onnx.TensorProto) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from strop.errors import ModelError
-from strop.model.model import walk_graphs
+from strop.model.walk import walk_graphs
 
 
 def load_external_data(proto: onnx.ModelProto, folder: Path | None, *, where: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
+from strop.errors import StropError
 from strop.model.cost import NodeCost, node_costs, parameter_count, total_macs
-from strop.model.model import DEFAULT_DOMAINS, Model, walk_nodes
+from strop.model.model import DEFAULT_DOMAINS, Model
 from strop.model.oracle import custom_operators
-from strop.model.random_inputs import make_inputs
+from strop.model.random_inputs import runnable_inputs
 from strop.model.save import weight_bytes
 from strop.model.specs import TensorSpec
+from strop.model.walk import walk_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,11 @@ class ModelReport:
         }
 
 
-def inspect(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -> ModelReport:
+def inspect_model(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -> ModelReport:
     """Returns the report of `model`; costs are counted at `inputs`, or else at batch 1 and sizes that it runs at."""
     proto = model.to_proto()
-    costs, shapes = _costs(model, inputs)
+    given = _runnable(model) if inputs is None else inputs
+    costs = node_costs(model, given)
     return ModelReport(
         name=model.name,
         path=str(model.path) if model.path else None,
@@ -94,7 +97,7 @@ def inspect(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -> Mod
         parameters=parameter_count(model),
         bytes=weight_bytes(proto),
         macs=total_macs(costs),
-        macs_at=shapes,
+        macs_at={name: tuple(array.shape) for name, array in (given or {}).items()},
         costs=tuple(costs),
         is_quantized=model.is_quantized,
         free_sizes=free_sizes(model.inputs),
@@ -143,7 +146,7 @@ def remarks(model: Model) -> tuple[Remark, ...]:
 
 
 def state_pairs(model: Model) -> dict[str, str]:
-    """Returns output names by the inputs that seem to carry them to the next call: same type, shape, and name inside."""
+    """Returns output names by the inputs that seem to carry them on: same type and rank, related names."""
     pairs: dict[str, str] = {}
     for spec in model.inputs:
         for output in model.outputs:
@@ -155,20 +158,19 @@ def state_pairs(model: Model) -> dict[str, str]:
     return pairs
 
 
-def _costs(
-    model: Model, inputs: Mapping[str, np.ndarray] | None
-) -> tuple[list[NodeCost], dict[str, tuple[int, ...]]]:
-    costs = node_costs(model, inputs)
-    arrays = make_inputs(model) if inputs is None else inputs
-    return costs, {name: array.shape for name, array in arrays.items()}
+def _runnable(model: Model) -> dict[str, np.ndarray] | None:
+    try:
+        return runnable_inputs(model)
+    except StropError:
+        return None
 
 
 def _operator(node: onnx.NodeProto) -> str:
     return node.op_type if node.domain in DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}"
 
 
-def _names(nodes: object) -> tuple[str, ...]:
-    return tuple(node.name for node in nodes)[:10]  # type: ignore[attr-defined]
+def _names(nodes: Iterable[onnx.NodeProto]) -> tuple[str, ...]:
+    return tuple(node.name for node in nodes)[:10]
 
 
 def _uses_half_precision(model: Model) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx_ir
 from strop.errors import ModelError, NotSupportedError
 from strop.model import save
 from strop.model.specs import TensorSpec
+from strop.model.walk import walk_nodes
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -124,23 +124,6 @@ _QUANTIZING = frozenset(
 def opset_of(proto: onnx.ModelProto) -> int:
     """Returns the version of the default ONNX domain that `proto` imports; 0 where it imports none."""
     return max((entry.version for entry in proto.opset_import if entry.domain in DEFAULT_DOMAINS), default=0)
-
-
-def walk_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Yields the graph and the graphs inside its nodes (branches, loop bodies)."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from walk_graphs(attribute.g)
-            for inner in attribute.graphs:
-                yield from walk_graphs(inner)
-
-
-def walk_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yields the nodes of the graph and of the graphs inside it."""
-    for inner in walk_graphs(graph):
-        yield from inner.node
 
 
 def shape_of(tensor_type: onnx.TypeProto.Tensor) -> tuple[int | str | None, ...] | None:

@@ -11,9 +11,10 @@ import onnx
 from onnx import version_converter
 
 from strop.errors import StropError
-from strop.model.model import Model, opset_of, walk_nodes
+from strop.model.model import Model, opset_of
 from strop.model.oracle import Unoptimized
 from strop.model.random_inputs import runnable_inputs
+from strop.model.walk import walk_nodes
 
 LOWEST_OPSET = 13
 TARGETS = (17, 13)

@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 
 from strop.errors import EngineError, ModelError
-from strop.model.model import DEFAULT_DOMAINS, Model, walk_nodes
+from strop.model.model import DEFAULT_DOMAINS, Model
 from strop.model.save import PROTO_LIMIT_BYTES, save_proto, weight_bytes
+from strop.model.walk import walk_nodes
 
 KNOWN_DOMAINS = frozenset([*DEFAULT_DOMAINS, "ai.onnx.ml", "com.microsoft"])
 

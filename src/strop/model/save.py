@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from strop.errors import FileError
+from strop.model.walk import walk_graphs
 
 PROTO_LIMIT_BYTES = 2**31 - 2**20
 """What one protobuf message can hold (2 GiB), less room for the graph itself."""
@@ -18,7 +19,7 @@ PROTO_LIMIT_BYTES = 2**31 - 2**20
 
 def weight_bytes(proto: onnx.ModelProto) -> int:
     """Returns the bytes of the initializers' raw data; unlike ByteSize it works above 2 GB."""
-    return sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    return sum(len(tensor.raw_data) for graph in walk_graphs(proto.graph) for tensor in graph.initializer)
 
 
 def content(proto: onnx.ModelProto) -> Iterator[bytes]:

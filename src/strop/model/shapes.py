@@ -1,31 +1,22 @@
-"""Shapes: read from text, set on a model, inferred for every value.
+"""Shapes: read from text, set on a model and checked by running it.
 
-Does: fix free sizes or change fixed ones, checked by running the model. Does not: change the batch of a model whose
-rows must stay apart (batch.py). Start reading at: `with_shapes`.
+The neighbours `with_batch` (batch.py) and `infer_shapes` (infer.py) can be had from here too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
-import onnx
 
 from strop.errors import InputError, ModelError, StropError, UsageError
-from strop.model.model import Model, dtype_of, shape_of, walk_nodes
+from strop.model.batch import with_batch as with_batch
+from strop.model.infer import infer_shapes as infer_shapes
+from strop.model.model import Model, shape_of
 from strop.model.oracle import Unoptimized, custom_operators
 from strop.model.random_inputs import make_inputs, runnable_inputs
+from strop.model.shape_edit import Size, has_data_dependent_shapes, set_input_shapes, set_shape
 from strop.model.specs import TensorSpec
-
-Size = int | str | None
-
-
-class ValueType(NamedTuple):
-    """What is known of a value: numpy dtype name (None: unknown), shape (None: not even the rank)."""
-
-    dtype: str | None
-    shape: tuple[Size, ...] | None
 
 
 def parse_shapes(texts: str | Iterable[str]) -> dict[str, tuple[int | None, ...]]:
@@ -94,96 +85,6 @@ def with_shapes(model: Model, shapes: Mapping[str, Sequence[int | None]]) -> Mod
     return model.with_proto(changed.to_proto())
 
 
-def set_input_shapes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[Size]]) -> onnx.ModelProto:
-    """Returns a copy of `proto` with these input shapes and without the shapes that stood on other values."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    known: dict[str, int] = {}
-    for value in copy.graph.input:
-        if value.name in shapes:
-            before = shape_of(value.type.tensor_type) or ()
-            for old, new in zip(before, shapes[value.name], strict=False):
-                if isinstance(old, str) and isinstance(new, int):
-                    known[old] = new
-            set_shape(value, shapes[value.name])
-    del copy.graph.value_info[:]
-    for output in copy.graph.output:
-        sizes = shape_of(output.type.tensor_type)
-        if sizes is not None:
-            # What an output's fixed size becomes is known only to the model: it is left open here.
-            set_shape(output, [known.get(size) if isinstance(size, str) and size in known else None for size in sizes])
-    return copy
-
-
-_DATA_DEPENDENT = frozenset(["NonZero", "NonMaxSuppression", "Unique", "Compress", "Loop", "Scan", "If", "StringSplit"])
-
-
-def has_data_dependent_shapes(proto: onnx.ModelProto) -> bool:
-    """Returns whether an output's shape may depend on the inputs' values, not on their shapes alone."""
-    return any(node.op_type in _DATA_DEPENDENT for node in walk_nodes(proto.graph))
-
-
-def infer_shapes(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -> dict[str, ValueType]:
-    """Returns type and shape of every value of the main graph, weights included, as far as they can be known.
-
-    By ONNX's shape inference (with data propagation, and surviving its failures); where `inputs` are given, by running
-    the model on them, unoptimized: then every shape is a fact, for these inputs.
-    """
-    proto = model.to_proto()
-    try:
-        # Big weights do not matter for shapes, only their types do: without them this takes milliseconds.
-        inferred = onnx.shape_inference.infer_shapes(without_weights(proto), data_prop=True)
-    except Exception:  # it raises its C++ errors as they come; the model may be fine all the same
-        inferred = proto
-    values: dict[str, ValueType] = {}
-    for graph in (proto.graph, inferred.graph):
-        for value in [*graph.value_info, *graph.output, *graph.input]:
-            if value.type.HasField("tensor_type"):
-                tensor = value.type.tensor_type
-                dtype = dtype_of(tensor.elem_type) if tensor.elem_type else None
-                values[value.name] = ValueType(dtype, shape_of(tensor))
-    for weight in proto.graph.initializer:
-        values[weight.name] = ValueType(dtype_of(weight.data_type), tuple(weight.dims))
-    for node in proto.graph.node:
-        for name in filter(None, node.output):
-            values.setdefault(name, ValueType(None, None))
-    if inputs is not None:
-        produced = [name for node in proto.graph.node for name in node.output if name]
-        for name, array in Unoptimized(proto, values=produced, where=model.name)(inputs).items():
-            if isinstance(array, np.ndarray):
-                values[name] = ValueType(str(array.dtype), array.shape)
-        values.update((name, ValueType(str(array.dtype), array.shape)) for name, array in inputs.items())
-    return values
-
-
-def without_weights(proto: onnx.ModelProto, *, above_bytes: int = 1024) -> onnx.ModelProto:
-    """Returns a copy whose weights above this size are graph inputs: small enough to be passed around."""
-    small = onnx.ModelProto()
-    for field, value in proto.ListFields():
-        if field.name != "graph":
-            _copy_field(small, field.name, value)
-    for field, value in proto.graph.ListFields():
-        if field.name != "initializer":
-            _copy_field(small.graph, field.name, value)
-    for tensor in proto.graph.initializer:
-        if len(tensor.raw_data) > above_bytes:
-            value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            small.graph.input.append(value)
-        else:
-            small.graph.initializer.append(tensor)
-    return small
-
-
-def _copy_field(message: object, name: str, value: object) -> None:
-    target = getattr(message, name)
-    if hasattr(target, "extend"):
-        target.extend(value)
-    elif hasattr(target, "CopyFrom"):
-        target.CopyFrom(value)
-    else:
-        setattr(message, name, value)
-
-
 def _complete(model: Model, shapes: Mapping[str, Sequence[int | None]]) -> dict[str, tuple[Size, ...]]:
     """Returns every input's shape: as wanted, with symbols that were given a number replaced on all inputs."""
     specs = {spec.name: spec for spec in model.inputs}
@@ -228,18 +129,6 @@ def _check_rank(spec: TensorSpec, shape: Sequence[int | None], where: str) -> No
             expected=f"{len(spec.shape)} {spec.describe_shape()}",
             hint="give one number for each dimension, the batch first where there is one",
         )
-
-
-def set_shape(value: onnx.ValueInfoProto, shape: Sequence[Size]) -> None:
-    """Writes the shape of an input or output, in place."""
-    value.type.tensor_type.shape.Clear()
-    value.type.tensor_type.shape.SetInParent()
-    for size in shape:
-        dimension = value.type.tensor_type.shape.dim.add()
-        if isinstance(size, int):
-            dimension.dim_value = size
-        elif size is not None:
-            dimension.dim_param = size
 
 
 def _positive(text: str) -> int:
