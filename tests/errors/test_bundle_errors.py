@@ -17,9 +17,8 @@ from strop.engines.source import StoredModel
 from strop.errors import BundleError, DataError, FileError, NotSupportedError, StropError, UsageError
 from strop.loader import open_bundle
 from strop.model.specs import TensorSpec
-from strop.runtime import load
 from strop.runtime.bundle import write_bundle
-from strop.runtime.load import load_bundle
+from strop.runtime.load import load
 from strop.runtime.run import read_inputs
 from strop.runtime.self_test import run_self_test
 from strop.runtime.whole_file import write_whole
@@ -83,7 +82,7 @@ def test_bundle_damaged_by_a_cut(path: Path) -> None:
 def test_bundle_damaged_by_a_changed_model(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"model.onnxONNX", b"model.onnxONNY"))
     with pytest.raises(BundleError) as caught:
-        load_bundle(path)
+        load(path)
     check(caught.value, "bundle.damaged", "the content of member 'model.onnx' was changed", "copy or download it again")
 
 
@@ -111,9 +110,9 @@ def test_bundle_needs_an_engine(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def none(name: str) -> None:
         raise UsageError("usage.unknown-engine", f"no engine is called {name!r}", hint="install it")
 
-    monkeypatch.setattr(load, "get_engine", none)
+    monkeypatch.setattr("strop.runtime.load.get_engine", none)
     with pytest.raises(NotSupportedError) as caught:
-        load_bundle(path)
+        load(path)
     check(caught.value, "bundle.needs", "the bundle needs the engine onnxruntime", "fallback=True")
     assert caught.value.got == "no engine is called 'onnxruntime'"
     assert caught.value.exit_code == 3

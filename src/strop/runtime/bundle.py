@@ -18,6 +18,7 @@ from strop.errors import UsageError
 from strop.loader.arrays import npy_bytes
 from strop.loader.format import FORMAT_VERSION, MANIFEST, MODEL, READER_VERSION, REPORT, TESTS
 from strop.loader.manifest import Manifest, dump_manifest
+from strop.model.preprocess import Preprocess
 from strop.runtime.container import write_container
 
 TOLERANCES: Mapping[bool, float] = {False: 1e-3, True: 0.1}
@@ -39,7 +40,7 @@ def write_bundle(
     test_vectors: Sequence[TestVector],
     created: str,
     report: object = None,
-    preprocess: str | None = None,
+    preprocess: str | Preprocess | None = None,
     metadata: Mapping[str, object] | None = None,
     tolerance: float | None = None,
 ) -> Path:
@@ -47,12 +48,13 @@ def write_bundle(
 
     model: what is shipped, at most 2 GB; engine, settings: how it is to be run; test_vectors: at least one, made with
     that engine; created: an ISO timestamp (`strop.measure.clock.timestamp()`); report: any JSON value; preprocess: as
-    `--preprocess` takes it; metadata: any JSON object; tolerance: of the self-test, None the one in TOLERANCES.
+    `--preprocess` takes it, or parsed; metadata: any JSON object; tolerance: of the self-test, None that of TOLERANCES.
 
     Raises:
         FileError: `file.write`; what was at `path` before is still there.
         UsageError: no test vector, or one with other names than the model's.
         InputError: a test vector's input does not fit the model.
+        DataError: `data.preprocess`, the preprocessing cannot be read.
         ModelError: `model.too-large`.
     """
     if not test_vectors:
@@ -78,7 +80,8 @@ def write_bundle(
         "needs": {"engine": engine, "version": version, "isa": []},
         "inputs": [spec.to_json() for spec in model.inputs],
         "outputs": [spec.to_json() for spec in model.outputs],
-        "preprocess": preprocess,
+        # Spelled out, so that a preset that changes one day does not change the bundle.
+        "preprocess": None if preprocess is None else str(Preprocess.parse(str(preprocess))),
         "tests": {
             "tolerance": TOLERANCES[model.is_quantized] if tolerance is None else tolerance,
             "vectors": vectors,

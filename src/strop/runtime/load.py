@@ -30,33 +30,58 @@ FALLBACK = "onnxruntime"
 """The engine that is always installed, and that runs a bundle's model where its own engine cannot."""
 
 
-def load_bundle(
-    source: str | os.PathLike[str] | Bundle,
-    *,
-    threads: int | None = None,
-    fallback: bool = False,
-    **overrides: KnobValue,
+def load(
+    path: str | os.PathLike[str], *, threads: int | None = None, fallback: bool = False, **settings: KnobValue
 ) -> LoadedModel:
-    """Returns the model in a bundle, ready to run with the engine and settings it was measured with.
+    """Returns the model in the bundle at `path`, ready to run with the engine and settings it was measured with.
 
-    source: a path or an open bundle, which the model takes over. threads and overrides replace settings by name;
-    without them, recorded threads are cut to the cores this process may use. fallback: run on ONNX Runtime, with a
-    warning, where the bundle's own engine, device or code is not there.
+    Args:
+        path: a `.strop` file; it is mapped, so it must not be changed in place while the model is open.
+        threads: how many to use; None the recorded number, at most the cores this process may use.
+        fallback: run on ONNX Runtime, with a warning, where the bundle's own engine, device or code is not there.
+        settings: what replaces other recorded settings, by name: streams, device, cache, knobs of the engine.
 
     Raises:
-        FileError, BundleError: as `strop.loader.open_bundle`.
+        FileError: `file.read`, the file is not there or may not be read.
+        BundleError: `bundle.not-a-bundle`, `bundle.damaged`, `bundle.version`.
         NotSupportedError: `bundle.needs`, its engine is not installed or its code is for another CPU.
+
+    Example:
+        >>> import strop, tempfile, numpy as np
+        >>> from strop.runtime.bundle import Settings, write_bundle
+        >>> from strop.model.load import load_model
+        >>> from strop.testing.models import multilayer_perceptron
+        >>> path = tempfile.mkdtemp() + "/tiny.strop"
+        >>> x = np.ones((1, 16), np.float32)
+        >>> y = strop.compile(multilayer_perceptron(), engine="onnxruntime")(x)
+        >>> written = write_bundle(
+        ...     path,
+        ...     model=load_model(multilayer_perceptron()),
+        ...     engine="onnxruntime",
+        ...     settings=Settings(threads=1),
+        ...     test_vectors=[({"x": x}, y)],
+        ...     created="2026-01-02T03:04:05+00:00",
+        ... )
+        >>> with strop.load(path) as model:
+        ...     print(model.engine, model(x)["y"].shape, model.self_test()["y"] < 1e-3)
+        onnxruntime (1, 4) True
     """
-    bundle = source if isinstance(source, Bundle) else open_bundle(source)
+    return load_bundle(open_bundle(path), threads=threads, fallback=fallback, **settings)
+
+
+def load_bundle(
+    bundle: Bundle, *, threads: int | None = None, fallback: bool = False, **settings: KnobValue
+) -> LoadedModel:
+    """Returns the model in an open bundle, which belongs to the model from now on; otherwise as `load`."""
     try:
         model = _stored_model(bundle)
-        given: dict[str, KnobValue] = overrides if threads is None else {"threads": threads, **overrides}
+        given: dict[str, KnobValue] = settings if threads is None else {"threads": threads, **settings}
         try:
             compiled = _own_engine(bundle).compile(model, _settings(bundle).updated(given))
         except NotSupportedError as error:
             if not fallback:
                 raise
-            warnings.warn(f"{error.what} ({bundle.path}): running it on {FALLBACK} instead", stacklevel=2)
+            warnings.warn(f"{error.what} ({bundle.path}): running it on {FALLBACK} instead", stacklevel=3)
             portable = replace(_settings(bundle), device="CPU", knobs={})
             compiled = get_engine(FALLBACK).compile(model, portable.updated(given))
     except BaseException:
@@ -103,9 +128,9 @@ class LoadedModel:
         text = self.manifest["preprocess"]
         if text is None:
             return None
-        from strop.model.preprocess import parse_preprocess
+        from strop.model.preprocess import Preprocess
 
-        return parse_preprocess(text)
+        return Preprocess.parse(text)
 
     @property
     def report(self) -> Any:

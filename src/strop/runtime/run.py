@@ -13,7 +13,7 @@ import numpy as np
 from strop.errors import DataError
 from strop.loader.arrays import npy_bytes
 from strop.model.specs import TensorSpec
-from strop.runtime.load import load_bundle
+from strop.runtime.load import load
 from strop.runtime.whole_file import write_whole
 
 ArrayFile = str | os.PathLike[str]
@@ -30,14 +30,14 @@ def run_bundle(
     """Returns the outputs of one request to the bundle at `path`, by name; writes them to `output` where that is given.
 
     inputs: arrays by input name, an `.npz` file of such arrays, or an `.npy` file for a model of one input.
-    output: an `.npz` file, written whole or not at all. threads, fallback: as `load_bundle` takes them.
+    output: an `.npz` file, written whole or not at all. threads, fallback: as `strop.load` takes them.
 
     Raises:
         DataError: `data.missing`, `data.format`, the file of inputs is not there or cannot be read safely.
         InputError: `input.*`, names, types or shapes are not the model's.
         FileError: `file.write`.
     """
-    with load_bundle(path, threads=threads, fallback=fallback) as model:
+    with load(path, threads=threads, fallback=fallback) as model:
         arrays = dict(inputs) if isinstance(inputs, Mapping) else read_inputs(inputs, model.inputs)
         outputs = model(arrays)
     if output is not None:

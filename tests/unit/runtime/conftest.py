@@ -14,7 +14,6 @@ from strop.engines.contract import Availability, Settings
 from strop.engines.source import StoredModel
 from strop.errors import NotSupportedError
 from strop.model.specs import TensorSpec
-from strop.runtime import load
 from strop.runtime.bundle import write_bundle
 
 SPECS = (TensorSpec("x", "float32", ("batch", 3)),)
@@ -55,7 +54,7 @@ class FakeEngine:
 def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeEngine]:
     """The engines that loading finds, by name."""
     found = {name: FakeEngine(name) for name in ("openvino", "onnxruntime")}
-    monkeypatch.setattr(load, "get_engine", lambda name: found[name])
+    monkeypatch.setattr("strop.runtime.load.get_engine", lambda name: found[name])
     return found
 
 

@@ -11,8 +11,9 @@ import pytest
 import strop
 from strop.engines.contract import Settings
 from strop.engines.source import StoredModel
-from strop.errors import InputError, UsageError
+from strop.errors import DataError, InputError, UsageError
 from strop.loader import is_fully_native, open_bundle
+from strop.model.preprocess import Preprocess
 from strop.model.specs import TensorSpec
 from strop.runtime.bundle import write_bundle
 
@@ -30,7 +31,7 @@ def test_the_manifest_says_what_the_bundle_is_and_needs(pack: Callable[..., Path
             "settings": {"threads": 1, "objective": "latency", "device": "CPU", "pinning": True},
         }
         assert manifest["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 3]}]
-        assert manifest["preprocess"] == "imagenet"
+        assert Preprocess.parse(manifest["preprocess"]) == Preprocess.parse("imagenet")
         assert manifest["metadata"] == {"by": "me"}
         assert manifest["needs"]["engine"] == "openvino"
         assert bundle.report() == {"speedup": 2.0, "bad": None}
@@ -65,6 +66,11 @@ def test_text_arrays_are_stored_without_pickle(tmp_path: Path) -> None:
     )
     with open_bundle(path) as bundle:
         assert bundle.array("tests/0/input-0.npy").tolist() == ["é", "two"]
+
+
+def test_preprocessing_that_cannot_be_read_is_refused_at_once(pack: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="no such preset"):
+        pack(preprocess="imagenot")
 
 
 def test_a_bundle_needs_a_test_vector(pack: Callable[..., Path]) -> None:

@@ -16,8 +16,7 @@ from strop.engines.source import StoredModel
 from strop.errors import BundleError, ModelError, NotSupportedError, UsageError
 from strop.loader import open_bundle
 from strop.model.specs import TensorSpec
-from strop.runtime import load
-from strop.runtime.load import load_bundle
+from strop.runtime.load import load, load_bundle
 from strop.testing.models import multilayer_perceptron
 
 Pack = Callable[..., Path]
@@ -27,7 +26,7 @@ OUTPUTS = (TensorSpec("y", "float32", ("batch", 3)),)
 
 
 def test_a_loaded_model_is_a_compiled_model_with_a_manifest(pack: Pack, engines: dict[str, Any]) -> None:
-    with load_bundle(pack()) as model:
+    with load(pack()) as model:
         assert isinstance(model, CompiledModel)
         assert model.engine == "openvino"
         assert model.manifest["model"]["name"] == "tiny"
@@ -48,10 +47,10 @@ def test_a_loaded_model_is_a_compiled_model_with_a_manifest(pack: Pack, engines:
 def test_recorded_settings_are_used_and_can_be_overridden(
     pack: Pack, engines: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "usable_cores", lambda: 8)
+    monkeypatch.setattr("strop.runtime.load.usable_cores", lambda: 8)
     path = pack(settings=Settings(threads=4, streams=2, objective="throughput", knobs={"pinning": True}))
-    load_bundle(path).close()
-    load_bundle(path, threads=3, pinning=False).close()
+    load(path).close()
+    load(path, threads=3, pinning=False).close()
     assert engines["openvino"].compiled == [
         Settings(threads=4, streams=2, objective="throughput", knobs={"pinning": True}),
         Settings(threads=3, streams=2, objective="throughput", knobs={"pinning": False}),
@@ -61,8 +60,8 @@ def test_recorded_settings_are_used_and_can_be_overridden(
 def test_recorded_threads_are_cut_to_the_cores_of_this_machine(
     pack: Pack, engines: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "usable_cores", lambda: 2)
-    load_bundle(pack(settings=Settings(threads=64, streams=32))).close()
+    monkeypatch.setattr("strop.runtime.load.usable_cores", lambda: 2)
+    load(pack(settings=Settings(threads=64, streams=32))).close()
     assert engines["openvino"].compiled == [Settings(threads=2, streams=2)]
 
 
@@ -76,7 +75,7 @@ def test_a_cache_folder_named_in_a_bundle_is_not_used(pack: Pack, engines: dict[
 def test_a_missing_engine_is_refused_and_says_how_to_go_on(pack: Pack, engines: dict[str, Any]) -> None:
     engines["openvino"].installed = False
     with pytest.raises(NotSupportedError, match="needs the engine openvino") as caught:
-        load_bundle(pack())
+        load(pack())
     assert caught.value.code == "bundle.needs"
     assert caught.value.got == "not installed: pip install it"
     assert "fallback=True" in caught.value.hint
@@ -89,7 +88,7 @@ def test_fallback_runs_on_onnxruntime_with_a_warning(pack: Pack, engines: dict[s
     path = pack(settings=Settings(threads=1, device="NPU", knobs={"pinning": True}))
     with (
         pytest.warns(UserWarning, match="running it on onnxruntime instead"),
-        load_bundle(path, fallback=True) as model,
+        load(path, fallback=True) as model,
     ):
         assert model.engine == "onnxruntime"
         assert engines["onnxruntime"].compiled == [Settings(threads=1)]
@@ -98,19 +97,19 @@ def test_fallback_runs_on_onnxruntime_with_a_warning(pack: Pack, engines: dict[s
 def test_fallback_changes_nothing_where_the_engine_is_there(pack: Pack, engines: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert load_bundle(pack(), fallback=True).engine == "openvino"
+        assert load(pack(), fallback=True).engine == "openvino"
 
 
 def test_the_self_test_passes_where_outputs_are_the_recorded_ones(pack: Pack, engines: dict[str, Any]) -> None:
-    assert load_bundle(pack()).self_test() == {"y": 0.0}
+    assert load(pack()).self_test() == {"y": 0.0}
 
 
 def test_the_self_test_fails_where_outputs_differ(pack: Pack, engines: dict[str, Any]) -> None:
     path = pack(test_vectors=[({"x": X}, {"y": X * 2}), ({"x": X}, {"y": X * 2.01})])
     with pytest.raises(BundleError, match="output 'y' is not what it was") as caught:
-        load_bundle(path).self_test()
+        load(path).self_test()
     assert caught.value.code == "bundle.self-test"
-    assert load_bundle(pack(test_vectors=[({"x": X}, {"y": X * 2.01})], tolerance=0.1)).self_test()["y"] < 0.01
+    assert load(pack(test_vectors=[({"x": X}, {"y": X * 2.01})], tolerance=0.1)).self_test()["y"] < 0.01
 
 
 def test_a_model_that_reads_other_files_is_refused(tmp_path: Path, pack: Pack, engines: dict[str, Any]) -> None:
@@ -123,7 +122,7 @@ def test_a_model_that_reads_other_files_is_refused(tmp_path: Path, pack: Pack, e
     content = onnx.helper.make_model(graph).SerializeToString()
     model = StoredModel("evil", INPUTS, OUTPUTS, False, read=lambda: content)
     with pytest.raises(ModelError, match="weights of 'w' cannot be read") as caught:
-        load_bundle(pack(model=model))
+        load(pack(model=model))
     assert caught.value.code == "model.external-data"
 
 
@@ -131,4 +130,4 @@ def test_a_model_that_only_holds_the_word_location_loads(pack: Pack, engines: di
     proto = multilayer_perceptron()
     proto.metadata_props.add(key="location", value="Paris")
     model = StoredModel("mlp", INPUTS, OUTPUTS, False, read=proto.SerializeToString)
-    assert load_bundle(pack(model=model)).self_test() == {"y": 0.0}
+    assert load(pack(model=model)).self_test() == {"y": 0.0}
