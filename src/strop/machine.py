@@ -109,7 +109,7 @@ def machine() -> Machine:
 
 def usable_core_ids() -> tuple[int, ...]:
     """Returns the ids of the cores the affinity mask allows (all, where the system has no mask)."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 

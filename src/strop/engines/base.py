@@ -9,9 +9,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType, TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from strop.engines.checks import BufferCheck, InputCheck, buffer_error
 from strop.engines.contract import Inputs, KnobValue, OperationTime
 from strop.errors import EngineError, NotSupportedError, UsageError
 from strop.model.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Slot = TypeVar("Slot")
 
@@ -83,6 +85,8 @@ class CompiledBase(Generic[Slot]):
             if self._closed:
                 raise self._closed_error()
             if self._executor is None:
+                from concurrent.futures import ThreadPoolExecutor  # most models are only ever called
+
                 self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix=f"strop-{self.engine}")
             return self._executor.submit(self._request, arrays)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -14,6 +13,8 @@ from strop.errors import UsageError
 from strop.model.specs import TensorSpec
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from strop.machine import Machine
 
 Inputs = Mapping[str, np.ndarray] | Sequence[np.ndarray] | np.ndarray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 from strop.engines.contract import Knob, KnobValue, ModelSource, Settings
@@ -11,6 +10,8 @@ from strop.errors import NotSupportedError, UsageError
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Returns a hint: the nearest of `names` where one is near, and all of them."""
+    import difflib
+
     known = list(names)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     listed = ", ".join(known) if known else "none"

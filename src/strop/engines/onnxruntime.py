@@ -6,7 +6,6 @@ gets T - S workers, so T threads work in all when S requests run at once; one re
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -54,10 +53,12 @@ class OnnxRuntimeEngine:
         """Says whether it is installed, without importing it."""
         if importlib.util.find_spec("onnxruntime") is None:
             return Availability(False, "not installed: pip install onnxruntime")
+        from importlib.metadata import PackageNotFoundError, version
+
         for package in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"):
             try:
-                return Availability(True, version=importlib.metadata.version(package))
-            except importlib.metadata.PackageNotFoundError:
+                return Availability(True, version=version(package))
+            except PackageNotFoundError:
                 continue
         return Availability(True)
 
@@ -88,8 +89,7 @@ class OnnxRuntimeEngine:
 
     def load(self) -> None:
         """Imports ONNX Runtime; raises NotSupportedError `unsupported.engine-missing`."""
-        found = self.available()
-        if not found.available:
+        if importlib.util.find_spec("onnxruntime") is None:
             raise NotSupportedError(
                 "unsupported.engine-missing", "ONNX Runtime is not installed", hint="pip install onnxruntime"
             )

@@ -8,7 +8,6 @@ A process whose affinity mask held one core when OpenVINO was first used stays a
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +62,9 @@ class OpenVinoEngine:
         """Says whether it is installed, without importing it."""
         if importlib.util.find_spec("openvino") is None:
             return Availability(False, "not installed: pip install 'strop[openvino]'")
-        return Availability(True, version=importlib.metadata.version("openvino"))
+        from importlib.metadata import version
+
+        return Availability(True, version=version("openvino"))
 
     def knobs(self, machine: Machine) -> tuple[Knob, ...]:
         """Returns what may be set beyond the fields of Settings; some exist only on CPUs where they do something."""
@@ -95,7 +96,7 @@ class OpenVinoEngine:
 
     def load(self) -> None:
         """Imports OpenVINO; raises NotSupportedError `unsupported.engine-missing`."""
-        if not self.available().available:
+        if importlib.util.find_spec("openvino") is None:
             raise NotSupportedError(
                 "unsupported.engine-missing", "OpenVINO is not installed", hint="pip install 'strop[openvino]'"
             )

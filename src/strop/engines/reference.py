@@ -5,7 +5,6 @@ It runs in the calling thread whatever `threads` says, and reports so: `.setting
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +28,9 @@ class ReferenceEngine:
 
     def available(self) -> Availability:
         """Says that it is there: onnx is a core dependency."""
-        return Availability(True, version=importlib.metadata.version("onnx"))
+        from importlib.metadata import version
+
+        return Availability(True, version=version("onnx"))
 
     def knobs(self, machine: Machine) -> tuple[Knob, ...]:
         """Returns nothing: it has no settings of its own."""

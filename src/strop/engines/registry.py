@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from strop.engines.contract import Engine, ModelSource, Settings
 from strop.engines.knobs import did_you_mean
 from strop.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = {
     "onnxruntime": "strop.engines.onnxruntime:OnnxRuntimeEngine",
@@ -86,4 +88,6 @@ def choose_engine(model: ModelSource) -> Engine:
 
 
 def _plug_ins() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # takes longer to import than this whole room
+
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

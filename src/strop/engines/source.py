@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from strop.engines.contract import ModelSource
 from strop.errors import ModelError
@@ -34,6 +33,24 @@ class StoredModel:
         """Returns the model that lies in `file`, with name, inputs and outputs of `like`."""
         return cls(like.name, like.inputs, like.outputs, like.is_quantized, file.read_bytes, file)
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], file: Path) -> StoredModel:
+        """Returns the model that `to_json` described, whose content lies in `file`."""
+        inputs, outputs = (
+            tuple(TensorSpec(spec["name"], spec["dtype"], tuple(spec["shape"])) for spec in record[kind])
+            for kind in ("inputs", "outputs")
+        )
+        return cls(record["name"], inputs, outputs, record["is_quantized"], file.read_bytes, file)
+
+    def to_json(self) -> dict[str, object]:
+        """Returns everything but the content as a JSON object."""
+        return {
+            "name": self.name,
+            "inputs": [spec.to_json() for spec in self.inputs],
+            "outputs": [spec.to_json() for spec in self.outputs],
+            "is_quantized": self.is_quantized,
+        }
+
     def to_bytes(self) -> bytes:
         """Returns the model as one ONNX file's bytes."""
         return self.read()
@@ -41,6 +58,8 @@ class StoredModel:
     def save(self, path: str | Path) -> Path:
         """Writes the model's file to `path` and returns it."""
         if self.file is not None:
+            import shutil
+
             return Path(shutil.copyfile(self.file, path))
         Path(path).write_bytes(self.read())
         return Path(path)
@@ -60,5 +79,7 @@ def readable(model: ModelSource) -> Iterator[Path | bytes]:
     else:
         yield content
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="strop-") as folder:
         yield model.save(Path(folder) / "model.onnx")

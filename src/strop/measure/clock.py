@@ -54,6 +54,13 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def process_started() -> float:
+    """Returns when this process began, on the clock of `now`: a budget covers interpreter and imports too."""
+    import psutil
+
+    return now() - (time.time() - psutil.Process().create_time())
+
+
 def cpu_seconds_of(process_id: int) -> float | None:
     """Returns the CPU seconds of another process to the nanosecond, or None where the system cannot say.
 

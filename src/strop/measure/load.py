@@ -58,8 +58,8 @@ def measure_throughput(
 ) -> Throughput:
     """Returns the throughput with `requests` in flight all the time, each of `batch` inputs.
 
-    One round of requests warms up; then time runs from the first request to the last answer. An exception of a request is raised here, after the others
-    in flight have ended.
+    One round of requests warms up; then time runs from the first request to the last answer. An exception of a
+    request is raised here, after the others in flight have ended.
     """
     _check(requests=requests, seconds=seconds, batch=batch)
     warm = _Flight(submit, clock)

@@ -75,7 +75,7 @@ def leak_slope(samples: Sequence[tuple[int, int]], *, level: float = 0.99) -> Le
     leaking = slope.low > 0 and late.low > 0 and growth > LEAST_GROWTH_BYTES
     advice = (
         "memory grows from call to call. The allocator may be what keeps it: run again with "
-        "MALLOC_ARENA_MAX=2, or with jemalloc preloaded, or call malloc_trim; if it still grows, tell the engine's makers"
+        "MALLOC_ARENA_MAX=2, or with jemalloc preloaded, or call malloc_trim; if it still grows, the engine leaks"
     )
     return Leak(slope, leaking, advice if leaking else "")
 

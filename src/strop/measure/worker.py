@@ -223,12 +223,14 @@ def _receive(stream: Any, frames: SimpleQueue[Any]) -> None:
 
 def _raised(error: dict[str, Any]) -> StropError:
     if error["class"] is None:
-        return WorkerError(
+        failure = WorkerError(
             "worker.failed",
             "code in a worker process raised an exception",
             got=error["what"],
-            hint=f"this is where:\n{error['trace']}",
+            hint="this should not happen: report it, with the traceback",
         )
+        failure.add_note(error["trace"])
+        return failure
     kind = getattr(errors, error["class"], StropError)
     fields = {name: error[name] for name in ("where", "got", "expected", "hint")}
     return cast("StropError", kind(error["code"], error["what"], **fields))

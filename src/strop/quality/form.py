@@ -62,7 +62,7 @@ class InputForm:
                 hint="preprocess in your own file.py:name and leave --preprocess away",
             )
         ((name, image),) = arrays.items()
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        if image.dtype != np.uint8:
             raise DataError(
                 "data.preprocess",
                 "preprocessing takes images: uint8, [height, width, 3], RGB",
@@ -70,7 +70,12 @@ class InputForm:
                 got=f"{image.dtype} {list(image.shape)}",
                 hint="leave --preprocess away if the data are preprocessed already",
             )
-        return {name: preprocess.apply(image)}
+        try:
+            return {name: preprocess.apply(image)}
+        except DataError as error:  # it knows what is wrong, not with which sample
+            raise DataError(
+                error.code, error.what, where=where, got=error.got, expected=error.expected, hint=error.hint
+            ) from error
 
 
 def names_error(where: str, *, got: list[str], expected: list[str]) -> DataError:

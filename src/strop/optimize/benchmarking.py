@@ -1,0 +1,116 @@
+"""One engine on one model: latency with percentiles, or throughput under load, with one-time costs apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from strop import __version__
+from strop.engines.contract import Settings
+from strop.engines.remote import RemoteModel, measure_first_inference, open_remote
+from strop.machine import machine
+from strop.measure.latency import measure_latency
+from strop.measure.statistics import Percentile
+from strop.model.model import Model
+from strop.optimize.events import Event, Listener, nobody
+
+SCHEMA = "strop.benchmark/1"
+DEFAULT_SECONDS = 5.0
+
+
+def benchmark_model(
+    model: Model,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    engine: str,
+    settings: Settings,
+    requests: int | None = None,
+    rate: float | None = None,
+    poisson: bool = False,
+    seconds: float | None = None,
+    iterations: int | None = None,
+    batch: int = 1,
+    first_inference: bool = False,
+    command: str = "",
+    on_event: Listener = nobody,
+) -> dict[str, object]:
+    """Returns the document `strop.benchmark/1`.
+
+    requests: in flight at the throughput objective (default: what the engine advises, at least 2); rate: requests a
+    second, at even distances or, with poisson, at random ones; latency then counts from the scheduled arrival.
+    seconds and iterations: run until both are reached (default: 5 s).
+    """
+    with TemporaryDirectory(prefix="strop-") as folder:
+        path = model.save(Path(folder) / "model.onnx")
+        on_event(Event("stage", f"compile with {engine}"))
+        with open_remote(path, engine, settings, inputs=inputs) as remote:
+            on_event(Event("stage", "measure"))
+            if settings.objective == "latency" and rate is None:
+                figures = _latency(remote, seconds, iterations, batch, on_event)
+            else:
+                figures = _load(remote, seconds or DEFAULT_SECONDS, requests, rate, poisson, batch)
+            figures |= {"settings": dict(remote.settings), "version": remote.version}
+            memory = remote.memory()
+        if first_inference:
+            on_event(Event("stage", "first inference, in fresh processes"))
+            stages = measure_first_inference(path, engine, settings, inputs=inputs)
+            figures |= {"first_inference_ms": stages.total_ms, "first_inference_stages_ms": stages.parts_ms}
+    return {
+        "schema": SCHEMA,
+        "strop": __version__,
+        "command": command,
+        "model": {"name": model.name, "sha256": model.sha256, "opset": model.opset},
+        "machine": machine().to_json(),
+        "engine": engine,
+        "objective": settings.objective,
+        "batch": batch,
+        "warnings": [*model.warnings, *_list(figures.pop("warnings", ()))],
+        **figures,
+        "peak_memory_mb": round(memory.peak_bytes / 1e6, 1),
+        "steady_memory_mb": round(memory.steady_bytes / 1e6, 1),
+    }
+
+
+def percentiles_ms(percentiles: Sequence[Percentile]) -> dict[str, float | str]:
+    """Returns milliseconds by name (`p99`), or what the sample lacks for it."""
+    return {f"p{one.q:g}": str(one) if one.value is None else one.value * 1e3 for one in percentiles}
+
+
+def _latency(
+    remote: RemoteModel, seconds: float | None, iterations: int | None, batch: int, on_event: Listener
+) -> dict[str, object]:
+    if seconds is None and iterations is None:
+        seconds = DEFAULT_SECONDS
+    found = measure_latency(
+        remote.block,
+        seconds=seconds,
+        iterations=iterations,
+        on_progress=lambda fraction: on_event(Event("progress", "measure", fraction)),
+    )
+    return {
+        "latency_ms": found.estimate.scaled(1e3).to_json(),
+        "percentiles_ms": percentiles_ms(found.percentiles),
+        "minimum_ms": float(found.samples.min()) * 1e3,
+        "mean_ms": float(found.samples.mean()) * 1e3,
+        "maximum_ms": float(found.samples.max()) * 1e3,
+        "iqr_over_median": found.dispersion.iqr_over_median,
+        "cv": found.dispersion.cv,
+        "first_call_ms": found.first_seconds * 1e3,
+        "warmup_calls": found.warmup_count,
+        "calls": len(found.samples),
+        "throughput_per_second": batch / found.estimate.point,
+        "warnings": list(found.warnings),
+    }
+
+
+def _load(
+    remote: RemoteModel, seconds: float, requests: int | None, rate: float | None, poisson: bool, batch: int
+) -> dict[str, object]:
+    return remote.load(seconds=seconds, requests=requests, rate=rate, poisson=poisson, batch=batch).to_json()
+
+
+def _list(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else []

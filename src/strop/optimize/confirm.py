@@ -1,0 +1,130 @@
+"""The confirmation: what is reported comes from the bundle as it was saved, in fresh processes, on samples not used before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from strop.engines.contract import Settings
+from strop.engines.remote import RemoteModel, measure_first_inference
+from strop.errors import StropError
+from strop.measure.comparison import Compared
+from strop.measure.estimate import Speedup, Verdict
+from strop.optimize.accuracy import Judgement
+from strop.optimize.plan import CONFIRMATION_RACE_SECONDS
+from strop.optimize.racing import Contender, open_contender, race
+from strop.optimize.trial import TrialSpec
+from strop.quality.contract import DataSet
+from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
+
+
+def confirm_best(job: Job, data: DataSet) -> dict[str, object]:
+    """Returns the confirmed result, from the best form down to the first that holds; the baseline always does.
+
+    A form holds where its saved bundle, in a fresh process, is faster than the baseline in a fresh process and the
+    judge accepts its accuracy on `data`.
+    """
+    temporary = job.output.with_name(f".{job.output.name}.candidate")
+    refused: list[dict[str, object]] = []
+    try:
+        for form in reversed(job.kept):
+            job.narrator.stage(f"confirm {form.spec.label} on {len(data)} samples, in fresh processes")
+            try:
+                job.write(form, temporary, {})
+                found = _confirm(job, form, temporary, data)
+                reason = found.why_not()
+            except StropError as error:
+                if form is job.baseline:
+                    raise
+                reason = error.what
+            if reason is None:
+                break
+            refused.append({"label": form.spec.label, "reason": reason})
+            job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}")
+        # The report joins the same model, engine and settings that were just measured.
+        report = found.to_json() | {"not_confirmed": refused}
+        job.write(form, temporary, {"confirmation": report, "decisions": job.study.decisions()})
+        temporary.replace(job.output)
+        job.study.fact("confirmation", report)
+        return report
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What the saved bundle did against the baseline: figures of both, and the judge's word."""
+
+    spec: TrialSpec
+    settings: Mapping[str, object]
+    before: Mapping[str, object]
+    after: Mapping[str, object]
+    speedup: Speedup | None
+    judgement: Judgement
+
+    def why_not(self) -> str | None:
+        """Returns why the form is not handed over, None where it is; the baseline always is."""
+        if self.speedup is None:
+            return None
+        if not self.judgement.within:
+            return self.judgement.words
+        ratio = self.speedup.ratio
+        if self.speedup.verdict is not Verdict.FASTER:
+            return (
+                f"{self.speedup.verdict} when confirmed: {ratio.point:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}) "
+                "against the baseline"
+            )
+        return None
+
+    def to_json(self) -> dict[str, object]:
+        """Returns everything as a JSON object."""
+        return {
+            "confirmed": True,
+            "gained": self.speedup is not None,
+            "engine": self.spec.engine,
+            "precision": self.spec.precision,
+            "label": self.spec.label,
+            "settings": dict(self.settings),
+            "before": dict(self.before),
+            "after": dict(self.after),
+            "speedup": self.speedup.to_json() if self.speedup else _NO_SPEEDUP,
+            "accuracy": dict(self.judgement.details),
+            "certified": self.judgement.certified,
+            "accuracy_words": self.judgement.words,
+        }
+
+
+_NO_SPEEDUP = {"point": 1.0, "low": 1.0, "high": 1.0, "verdict": str(Verdict.SAME)}
+
+
+def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
+    for other in job.kept:
+        other.contender.close()
+    baseline, inputs = job.baseline, job.timed_inputs
+    with (
+        open_contender(baseline.spec, job.original, inputs) as before,
+        contend(form.spec, open_remote_bundle(bundle, inputs=inputs), inputs) as after,
+    ):
+        seconds = min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining)
+        compared = race({"before": before, "after": after}, seconds=seconds)
+        judgement = job.judge.judge(before.remote, after.remote, data)
+        figures = {
+            "before": _figures(job, before.remote, compared["before"]),
+            "after": _figures(job, after.remote, compared["after"]),
+        }
+        settings = dict(after.remote.settings)
+    first_before = measure_first_inference(job.original, baseline.spec.engine, Settings(), inputs=inputs)
+    figures["before"]["first_inference_ms"] = first_before.total.point * 1e3
+    figures["after"]["first_inference_ms"] = first_inference_of_bundle(bundle, inputs=inputs).total.point * 1e3
+    speedup = None if form is baseline else compared["after"].speedup
+    return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement)
+
+
+def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, object]:
+    throughput = remote.throughput(seconds=min(2.0, 0.05 * job.budget.remaining))
+    return {
+        "latency_ms": compared.estimate.scaled(1e3).to_json(),
+        "throughput_per_second": throughput.to_json(),
+        "peak_memory_mb": round(remote.memory().peak_bytes / 1e6, 1),
+    }

@@ -1,0 +1,41 @@
+"""What `strop doctor` finds: the machine, the engines, the noise."""
+
+from __future__ import annotations
+
+from strop import __version__
+from strop.engines.registry import engines
+from strop.machine import cache_directory, machine
+from strop.measure.noise import self_test
+from strop.optimize.events import Event, Listener, nobody
+
+SCHEMA = "strop.doctor/1"
+
+
+def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dict[str, object]:
+    """Returns the document `strop.doctor/1`; noise_seconds: how long the A/A self-test takes, 0 leaves it out."""
+    here = machine()
+    found = []
+    for name, engine in engines().items():
+        availability = engine.available()
+        knobs = [knob.name for knob in engine.knobs(here)] if availability.available else []
+        found.append(
+            {
+                "name": name,
+                "available": availability.available,
+                "version": availability.version,
+                "why": availability.why,
+                "knobs": knobs,
+            }
+        )
+    noise = None
+    if noise_seconds > 0:
+        on_event(Event("stage", f"compare a kernel with itself for {noise_seconds:.0f} s"))
+        noise = self_test(noise_seconds).to_json()
+    return {
+        "schema": SCHEMA,
+        "strop": __version__,
+        "machine": here.to_json(),
+        "cache_directory": str(cache_directory()),
+        "engines": found,
+        "noise": noise,
+    }

@@ -1,0 +1,88 @@
+"""What one search is about, and the forms of the model it has kept so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from strop import __version__
+from strop.engines.contract import Settings
+from strop.machine import machine
+from strop.measure.clock import timestamp
+from strop.measure.estimate import Estimate
+from strop.model.model import Model
+from strop.optimize.accuracy import Judge
+from strop.optimize.budget import Budget
+from strop.optimize.narrator import Narrator
+from strop.optimize.racing import Contender
+from strop.optimize.study import Study
+from strop.optimize.trial import TrialSpec
+from strop.quality.contract import DataSet
+from strop.runtime.bundle import write_bundle
+
+Inputs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A form that was kept: its spec, the model it runs (float or quantized), its worker, its latency when raced."""
+
+    spec: TrialSpec
+    model: Model
+    contender: Contender
+    latency: Estimate
+
+
+@dataclass(slots=True)
+class Job:
+    """One search: what it was given, where it works, and what it has kept, the baseline first and the best last."""
+
+    model: Model
+    data: DataSet
+    judge: Judge
+    output: Path
+    study: Study
+    engines: Sequence[str]
+    objective: Literal["latency", "throughput"]
+    budget: Budget
+    preprocess: str | None
+    seed: int
+    narrator: Narrator
+    folder: Path = Path()
+    timed_inputs: list[Inputs] = field(default_factory=list)
+    reference: list[Inputs] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+    @property
+    def baseline(self) -> Kept:
+        """What came in, as most users run it."""
+        return self.kept[0]
+
+    @property
+    def best(self) -> Kept:
+        """The fastest form so far that is accurate enough."""
+        return self.kept[-1]
+
+    @property
+    def original(self) -> Path:
+        """The model as the search works with it, saved for the workers."""
+        return self.folder / "original.onnx"
+
+    def write(self, form: Kept, path: Path, report: Mapping[str, object]) -> None:
+        """Writes a form as a bundle, whole or not at all."""
+        inputs = self.timed_inputs[0]
+        write_bundle(
+            path,
+            model=form.model,
+            engine=form.spec.engine,
+            settings=Settings().updated({**form.spec.settings, "objective": form.spec.objective}),
+            test_vectors=[(inputs, form.contender.outputs_of_first)],
+            report={"trial": form.spec.to_json(), **report},
+            preprocess=self.preprocess,
+            metadata={"strop": __version__, "machine": machine().fingerprint, "original": self.model.sha256},
+            created=timestamp(),
+        )

@@ -1,0 +1,101 @@
+"""What a run is going to do with its samples and its time, worked out before it does it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from strop.optimize.budget import Budget
+
+CALIBRATION_SAMPLES = 300
+RACE_SECONDS = 3.0
+CONFIRMATION_RACE_SECONDS = 8.0
+OPENING_SECONDS = 2.0
+"""Starting a worker and compiling in it; what a race costs besides its turns."""
+FRESH_PROCESSES_SECONDS = 12.0
+"""First inference and memory of the baseline and the bundle, in fresh processes."""
+FEW_LABELS = 300
+"""Below this, an accuracy limit of a point or less can hardly be told from luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How the samples are divided; no sample serves two purposes unless there are too few (`overlap`)."""
+
+    calibration: int
+    choosing: int
+    confirmation: int
+    overlap: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the fields as a JSON object."""
+        return asdict(self)
+
+
+def divide(total: int, *, quantizing: bool) -> Shares:
+    """Returns the shares: a quarter (at most 300) for calibration, of the rest a third to choose, two to confirm."""
+    if total < 6:
+        return Shares(total if quantizing else 0, total, total, overlap=True)
+    calibration = min(CALIBRATION_SAMPLES, total // 4) if quantizing else 0
+    choosing = (total - calibration) // 3
+    return Shares(calibration, choosing, total - calibration - choosing)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Expected seconds of each part, and the largest memory (bytes, all processes together)."""
+
+    search_seconds: float
+    quantization_seconds: float
+    evaluation_seconds: float
+    confirmation_seconds: float
+    memory_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Returns the whole."""
+        return self.search_seconds + self.quantization_seconds + self.evaluation_seconds + self.confirmation_seconds
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the parts and the whole as a JSON object."""
+        return {
+            "seconds": round(self.seconds, 1),
+            "search_seconds": round(self.search_seconds, 1),
+            "quantization_seconds": round(self.quantization_seconds, 1),
+            "evaluation_seconds": round(self.evaluation_seconds, 1),
+            "confirmation_seconds": round(self.confirmation_seconds, 1),
+            "memory_mb": round(self.memory_bytes / 1e6),
+        }
+
+
+def fit_shares(shares: Shares, latency_seconds: float, budget: Budget) -> Shares:
+    """Returns the shares cut to what the budget allows, the confirmation last.
+
+    A calibration sample costs about three inferences, a choosing sample one per evaluated candidate (reckoned as
+    three), a confirmation sample one each for the baseline and the bundle.
+    """
+    if budget.seconds is None:
+        return shares
+    per_sample = latency_seconds * 1.5
+    calibration_limit = 0.15 * budget.for_search / (3 * per_sample)
+    choosing_limit = 0.25 * budget.for_search / (3 * per_sample)
+    confirmation_limit = 0.4 * budget.reserved / (2 * per_sample)
+    return Shares(
+        min(shares.calibration, max(1, int(calibration_limit))) if shares.calibration else 0,
+        min(shares.choosing, max(2, int(choosing_limit))),
+        min(shares.confirmation, max(2, int(confirmation_limit))),
+        shares.overlap,
+    )
+
+
+def forecast(races: int, shares: Shares, latency_seconds: float, *, race_seconds: float, memory_bytes: int) -> Forecast:
+    """Returns what the run will cost, from the baseline's latency and the number of races."""
+    return Forecast(
+        search_seconds=races * (race_seconds + OPENING_SECONDS),
+        quantization_seconds=shares.calibration * latency_seconds * 3 + (5 if shares.calibration else 0),
+        evaluation_seconds=shares.choosing * latency_seconds * 3,
+        confirmation_seconds=CONFIRMATION_RACE_SECONDS
+        + OPENING_SECONDS * 2
+        + FRESH_PROCESSES_SECONDS
+        + 2 * shares.confirmation * latency_seconds,
+        memory_bytes=memory_bytes,
+    )

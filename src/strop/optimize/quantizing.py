@@ -1,0 +1,52 @@
+"""What `strop quantize` does: quantize, check, write, and say how far the outputs moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strop import __version__
+from strop.model.load import load_model
+from strop.optimize.events import Event, Listener, nobody
+from strop.quality.data import open_data
+from strop.quantize.quantize import quantize_model
+from strop.quantize.sanity import check_sanity
+
+SCHEMA = "strop.quantize/1"
+
+
+def quantize_to_file(
+    source: str,
+    data: str,
+    output: Path,
+    *,
+    preprocess: str | None = None,
+    samples: int = 300,
+    command: str = "",
+    on_event: Listener = nobody,
+) -> dict[str, object]:
+    """Returns the document `strop.quantize/1` after writing the INT8 model; a failed sanity check is a warning in it."""
+    model = load_model(source)
+    opened = open_data(data, inputs=model.inputs, preprocess=preprocess)
+    on_event(Event("stage", f"quantize with {min(samples, len(opened))} samples"))
+    quantized = quantize_model(
+        model, opened, samples=samples, on_progress=lambda fraction: on_event(Event("progress", "quantize", fraction))
+    )
+    quantized.model.save(output)
+    on_event(Event("stage", "compare the outputs with the float model's"))
+    verdict = check_sanity(model, quantized.model, opened)
+    warnings = [*model.warnings, *quantized.report.warnings]
+    if not verdict.ok:
+        warnings.append(f"the INT8 model fails its sanity check: {verdict.reason}")
+    before = model.path.stat().st_size if model.path else len(model.to_bytes())
+    return {
+        "schema": SCHEMA,
+        "strop": __version__,
+        "command": command,
+        "model": {"name": model.name, "sha256": model.sha256, "opset": model.opset},
+        "output": str(output),
+        "bytes_before": before,
+        "bytes_after": output.stat().st_size,
+        "sanity": verdict.to_json(),
+        "report": quantized.report.to_json(),
+        "warnings": warnings,
+    }

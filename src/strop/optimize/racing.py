@@ -1,0 +1,91 @@
+"""One trial against the best so far: opened in a worker, checked for agreement, raced in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from strop.engines.contract import Settings
+from strop.engines.remote import RemoteModel, open_remote
+from strop.errors import EngineError
+from strop.measure.comparison import Compared, compare_blocks
+from strop.measure.turns import Turn
+from strop.optimize.trial import TrialSpec
+from strop.quality.agreement import tensor_distance
+
+F32_TOLERANCE = 1e-3
+"""Largest relative L2 distance between two engines that run the same float model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A trial that runs: its spec, the worker that holds the compiled model, and what that gives for the first inputs."""
+
+    spec: TrialSpec
+    remote: RemoteModel
+    outputs_of_first: Mapping[str, np.ndarray]
+
+    @property
+    def turn(self) -> Turn:
+        """How it is timed: single requests, or windows of many in flight at the throughput objective."""
+        return self.remote if self.spec.objective == "latency" else self.remote.throughput_turn(batch=self.spec.batch)
+
+    def close(self) -> None:
+        """Ends its worker; closing twice is fine."""
+        self.remote.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def open_contender(spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> Contender:
+    """Returns the trial, compiled in a fresh worker process, with `inputs` as what it is timed on."""
+    settings = Settings().updated({**spec.settings, "objective": spec.objective})
+    timed = inputs if spec.batch == 1 else [stacked(inputs, spec.batch)]
+    return contend(spec, open_remote(path, spec.engine, settings, inputs=timed), inputs)
+
+
+def stacked(inputs: Sequence[Mapping[str, np.ndarray]], batch: int) -> dict[str, np.ndarray]:
+    """Returns one request of `batch` samples, taken in turn from `inputs`, all of one shape."""
+    chosen = [inputs[number % len(inputs)] for number in range(batch)]
+    return {name: np.concatenate([one[name] for one in chosen]) for name in chosen[0]}
+
+
+def contend(spec: TrialSpec, remote: RemoteModel, inputs: Sequence[Mapping[str, np.ndarray]]) -> Contender:
+    """Returns the trial that `remote` holds, after its first request; a remote that fails it is closed."""
+    try:
+        return Contender(spec, remote, remote(inputs[0]))
+    except BaseException:
+        remote.close()
+        raise
+
+
+def check_agreement(
+    contender: Contender,
+    reference: Sequence[Mapping[str, np.ndarray]],
+    inputs: Sequence[Mapping[str, np.ndarray]],
+) -> None:
+    """Raises EngineError `engine.disagrees` unless a float trial's outputs are the reference's."""
+    for sample, expected in zip(inputs, reference, strict=False):
+        distance = tensor_distance(expected, contender.remote(sample))
+        if not distance.finite or distance.relative_l2 > F32_TOLERANCE:
+            raise EngineError(
+                "engine.disagrees",
+                f"{contender.spec.label} gives other outputs than the baseline",
+                where=distance.worst,
+                got=f"relative L2 {distance.relative_l2:.2g}",
+                expected=f"at most {F32_TOLERANCE:g}",
+                hint="report it to the engine's makers with this model; the search goes on without it",
+            )
+
+
+def race(contenders: Mapping[str, Contender], *, seconds: float) -> dict[str, Compared]:
+    """Returns each contender compared with the first, in interleaved turns of `seconds` together."""
+    return compare_blocks({name: contender.turn for name, contender in contenders.items()}, seconds=seconds)

@@ -1,0 +1,50 @@
+"""How outputs are scored, and how much may be lost: what the user named, and for the rest what fits the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from strop.errors import UsageError
+from strop.optimize.limits import parse_drop
+from strop.quality.contract import DataSet, Decode, MetricFactory
+from strop.quality.defaults import choose_quality
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A decoder, a metric, and the largest drop accepted (None: no limit), absolute or as a share of the baseline."""
+
+    decode: Decode
+    metric: MetricFactory
+    max_drop: float | None
+    relative: bool
+
+
+def choose_scoring(
+    data: DataSet,
+    metadata: Mapping[str, str],
+    *,
+    decode: str | Decode | None = None,
+    metric: str | Callable[..., object] | None = None,
+    max_drop: str | float | None = None,
+    relative: bool = False,
+) -> Scoring | None:
+    """Returns how to score `data`, None where it has no labels; metadata is the model's (a recognizer's characters).
+
+    Raises UsageError (`usage.missing-labels`) for a metric, or a limit on its drop, without labels.
+    """
+    if not data.has_targets:
+        if metric is not None or max_drop is not None:
+            raise UsageError(
+                "usage.missing-labels",
+                "a metric, or a limit on its drop, needs labels, and the data have none",
+                where=data.name,
+                hint="give --labels, or limit the agreement with the original instead: --min-agreement 0.99",
+            )
+        return None
+    decoder, factory = choose_quality(data, decode=decode, metric=metric, metadata=metadata)
+    limit = None
+    if max_drop is not None:
+        limit = parse_drop(max_drop, is_fraction=factory().is_fraction, relative=relative)
+    return Scoring(decoder, factory, limit, relative)

@@ -1,0 +1,166 @@
+"""The main job: the fastest form of a model that keeps its accuracy, found by racing, confirmed on what was saved.
+
+`search` is the table of contents: baseline, plan, float trials, quantization, INT8 trials, confirmation. A step is
+kept only where it is measured faster than the best so far and the accuracy holds, so what is handed over is never worse
+than what came in.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from strop.errors import LimitError, StropError
+from strop.machine import machine
+from strop.measure.latency import measure_latency
+from strop.model.model import Model
+from strop.optimize.confirm import confirm_best
+from strop.optimize.job import Job, Kept
+from strop.optimize.plan import FEW_LABELS, Shares, divide, fit_shares, forecast
+from strop.optimize.racing import open_contender
+from strop.optimize.trial import TrialResult, TrialSpec
+from strop.optimize.trials import SHORTEST_RACE_SECONDS, race_all, race_seconds, specs
+from strop.quality.contract import DataSet
+from strop.quality.split import split
+from strop.quantize.quantize import quantize_model
+from strop.quantize.sanity import check_sanity
+
+BASELINE_ENGINE = "onnxruntime"
+"""What most users run today, with its defaults: the form every gain is measured against."""
+TIMED_SAMPLES = 8
+AGREEMENT_SAMPLES = 3
+
+
+def search(job: Job) -> dict[str, object]:
+    """Returns what was found, as JSON; the bundle is at `job.output`, every trial in `job.study`.
+
+    Raises LimitError where the baseline is near chance or the budget too small. Ctrl-C during the search writes the
+    best so far, unconfirmed, before the interrupt goes on.
+    """
+    with TemporaryDirectory(prefix="strop-") as folder, ExitStack() as stack:
+        job.folder = Path(folder)
+        stack.callback(_close, job)
+        _start_baseline(job)
+        shares = _plan(job)
+        calibration, choosing, confirmation = split(
+            job.data,
+            calibration=shares.calibration,
+            choosing=shares.choosing,
+            confirmation=shares.confirmation,
+            overlap=shares.overlap,
+            seed=job.seed,
+        )
+        try:
+            _check_baseline(job, choosing)
+            own = "int8" if job.model.is_quantized else "f32"
+            later = len(specs(job, "int8")) if shares.calibration else 0
+            race_all(job, own, job.model, choosing, races_later=later)
+            quantized = _quantize(job, calibration, choosing) if shares.calibration else None
+            if quantized is not None:
+                race_all(job, "int8", quantized, choosing)
+        except KeyboardInterrupt:
+            _save_interrupted(job)
+            raise
+        return confirm_best(job, confirmation)
+
+
+def _start_baseline(job: Job) -> None:
+    job.narrator.stage(f"baseline: {BASELINE_ENGINE} with its defaults")
+    samples = job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))
+    job.timed_inputs = [sample.inputs for sample in samples]
+    job.model.save(job.original)
+    precision = "int8" if job.model.is_quantized else "f32"
+    spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, precision, job.objective)
+    contender = open_contender(spec, job.original, job.timed_inputs)
+    job.reference = [contender.remote(inputs) for inputs in job.timed_inputs[:AGREEMENT_SAMPLES]]
+    latency = measure_latency(contender.remote.block, seconds=min(2.0, 0.05 * job.budget.remaining))
+    job.kept = [Kept(spec, job.model, contender, latency.estimate)]
+    result = TrialResult(
+        spec, "kept", "the baseline", latency=latency.estimate, settings=dict(contender.remote.settings)
+    )
+    job.study.add(result)
+    for warning in latency.warnings:
+        job.narrator.warn(f"baseline: {warning}")
+
+
+def _plan(job: Job) -> Shares:
+    """Returns how the samples are divided, after telling what is to come and what it will take."""
+    latency = job.baseline.latency.point
+    shares = fit_shares(divide(len(job.data), quantizing=not job.model.is_quantized), latency, job.budget)
+    races = len(specs(job, "f32")) + (len(specs(job, "int8")) if shares.calibration else 0)
+    memory = 3 * (job.baseline.contender.remote.memory().peak_bytes + job.original.stat().st_size)
+    expected = forecast(races, shares, latency, race_seconds=max(0.0, race_seconds(job, races)), memory_bytes=memory)
+    seconds = job.budget.elapsed + expected.seconds
+    if job.budget.seconds is not None:
+        seconds = min(seconds, job.budget.seconds)
+        if job.budget.for_search < 4 * latency:
+            raise LimitError(
+                "limit.budget",
+                "the budget is too small to measure anything",
+                got=f"{job.budget.seconds:.0f} s, of which {job.budget.elapsed:.0f} s are gone; one inference takes {latency:.2g} s",
+                expected=f"about {expected.seconds:.0f} s",
+                hint=f"--budget {expected.seconds / 60 + 1:.0f}m",
+            )
+    job.narrator.planned_seconds = seconds
+    job.narrator.plan(
+        f"plan: {races} trials on {machine().cores} cores; {job.judge.limit_words}; of {len(job.data)} samples "
+        f"{shares.calibration} calibrate, {shares.choosing} choose, {shares.confirmation} confirm; "
+        f"about {seconds:.0f} s and {memory / 1e6:.0f} MB",
+        expected.to_json() | {"trials": races, "shares": shares.to_json()},
+    )
+    if job.judge.needs_labels and shares.confirmation < FEW_LABELS:
+        job.narrator.warn(
+            f"only {shares.confirmation} labelled samples confirm: below {FEW_LABELS}, a loss of a point can hardly be "
+            "told from luck"
+        )
+    if shares.overlap:
+        job.narrator.warn(f"only {len(job.data)} samples: the same ones calibrate, choose and confirm, which flatters")
+    return shares
+
+
+def _check_baseline(job: Job, choosing: DataSet) -> None:
+    job.narrator.stage(f"accuracy of the baseline on {len(choosing)} samples")
+    found = job.judge.baseline(job.baseline.contender.remote, choosing)
+    job.study.fact("baseline_accuracy", dict(found.details))
+    if found.words:
+        job.narrator.decide(found.words)
+    if found.near_chance:
+        raise LimitError(
+            "quality.near-chance",
+            "the model is no better than guessing before anything was changed",
+            got=found.near_chance,
+            hint="the preprocessing (mean, scale, channel order, layout) or the order of the labels is probably wrong",
+        )
+
+
+def _quantize(job: Job, calibration: DataSet, choosing: DataSet) -> Model | None:
+    """Returns the INT8 model, None where there is none worth timing; why is a decision."""
+    if job.budget.for_search < 2 * SHORTEST_RACE_SECONDS:
+        job.narrator.decide("INT8 not tried: the budget's share for the search is used up")
+        return None
+    job.narrator.stage(f"quantize with {len(calibration)} samples")
+    try:
+        quantized = quantize_model(job.model, calibration, samples=len(calibration))
+        job.study.fact("quantization", quantized.report.to_json())
+        verdict = check_sanity(job.model, quantized.model, choosing)
+    except StropError as error:
+        job.narrator.decide(f"INT8 dropped: {error.what}" + (f" ({error.got})" if error.got else ""))
+        return None
+    job.study.fact("sanity", verdict.to_json())
+    if not verdict.ok:
+        job.narrator.decide(f"INT8 dropped before it was timed: {verdict.reason}")
+        return None
+    return quantized.model
+
+
+def _save_interrupted(job: Job) -> None:
+    job.study.fact("interrupted", True)
+    words = f"interrupted: the best so far is written, not confirmed ({job.best.spec.label})"
+    job.write(job.best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
+    job.narrator.decide(f"{words} -> {job.output}")
+
+
+def _close(job: Job) -> None:
+    for form in job.kept:
+        form.contender.close()

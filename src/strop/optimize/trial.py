@@ -1,0 +1,77 @@
+"""A trial: one way to run the model, as a JSON spec whose hash is its key, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from strop.measure.estimate import Estimate, Speedup
+
+Status = Literal["kept", "dropped", "unsupported", "failed", "not tried"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """What is tried: which model (hash), engine, precision and settings, for which objective, over which data (hash)."""
+
+    model: str
+    data: str
+    engine: str
+    precision: Literal["f32", "int8"]
+    objective: Literal["latency", "throughput"]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    batch: int = 1
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits: the same spec has the same key everywhere."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """How people are told of it: `openvino int8, threads 2`."""
+        shown = {name: value for name, value in self.settings.items() if name not in ("precision", "objective")}
+        if self.batch != 1:
+            shown["batch"] = self.batch
+        return ", ".join([f"{self.engine} {self.precision}", *(f"{name} {value}" for name, value in shown.items())])
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the spec with its key as a JSON object."""
+        return {"key": self.key, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What came of a trial: its status with the reason in words, and what was measured before it was decided.
+
+    latency: seconds per inference (at the throughput objective: seconds of wall time per inference completed);
+    speedup: against the best so far at that moment (`against`).
+    """
+
+    spec: TrialSpec
+    status: Status
+    reason: str
+    latency: Estimate | None = None
+    speedup: Speedup | None = None
+    against: str | None = None
+    accuracy: Mapping[str, object] | None = None
+    settings: Mapping[str, object] | None = None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, object]:
+        """Returns everything as a JSON object; latency in milliseconds."""
+        return {
+            "trial": self.spec.to_json(),
+            "label": self.spec.label,
+            "status": self.status,
+            "reason": self.reason,
+            "latency_ms": self.latency.scaled(1e3).to_json() if self.latency else None,
+            "speedup": self.speedup.to_json() if self.speedup else None,
+            "against": self.against,
+            "accuracy": dict(self.accuracy) if self.accuracy else None,
+            "settings": dict(self.settings) if self.settings else None,
+            "seconds": round(self.seconds, 3),
+        }

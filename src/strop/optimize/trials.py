@@ -1,0 +1,127 @@
+"""The trials of one precision: each raced against the best so far, kept only where it is faster and accurate enough."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from strop.errors import NotSupportedError, StropError
+from strop.machine import machine
+from strop.measure.clock import now
+from strop.measure.estimate import Verdict
+from strop.model.model import Model
+from strop.optimize.job import Job, Kept
+from strop.optimize.plan import OPENING_SECONDS, RACE_SECONDS
+from strop.optimize.racing import check_agreement, open_contender, race
+from strop.optimize.space import BATCHES, Precision, candidates
+from strop.optimize.trial import TrialResult, TrialSpec
+from strop.quality.contract import DataSet
+
+SHORTEST_RACE_SECONDS = 0.5
+
+
+def specs(job: Job, precision: Precision) -> list[TrialSpec]:
+    """Returns what is to be tried at `precision`, in order."""
+    return candidates(
+        job.engines,
+        precision,
+        job.objective,
+        model=job.model.sha256,
+        data=job.data.fingerprint,
+        machine=machine(),
+        batches=BATCHES if job.objective == "throughput" and _can_batch(job) else (1,),
+    )
+
+
+def _can_batch(job: Job) -> bool:
+    """Whether a request may hold several samples: every first size is free, and the samples have one shape."""
+    free = all(spec.shape and not isinstance(spec.shape[0], int) for spec in job.model.inputs)
+    shapes = {tuple(array.shape for array in inputs.values()) for inputs in job.timed_inputs}
+    return free and len(shapes) == 1
+
+
+def race_seconds(job: Job, races: int) -> float:
+    """Returns how long each of `races` races may take within the budget's share for the search."""
+    if job.budget.seconds is None:
+        return RACE_SECONDS
+    return min(RACE_SECONDS, job.budget.for_search / max(1, races) - OPENING_SECONDS)
+
+
+def race_all(job: Job, precision: Precision, model: Model, choosing: DataSet, *, races_later: int = 0) -> None:
+    """Tries every candidate of `precision`; those that win are appended to `job.kept`.
+
+    An engine that refuses the model once is not asked again. races_later: how many races still come after these.
+    """
+    path = model.save(job.folder / f"{precision}.onnx")
+    waiting = specs(job, precision)
+    refused: dict[str, str] = {}
+    for number, spec in enumerate(waiting):
+        seconds = race_seconds(job, len(waiting) - number + races_later)
+        if spec.engine in refused:
+            _finish(job, TrialResult(spec, "unsupported", refused[spec.engine]))
+        elif seconds < SHORTEST_RACE_SECONDS:
+            _finish(job, TrialResult(spec, "not tried", "the budget's share for the search is used up"))
+        else:
+            job.narrator.progress(f"trial: {spec.label}")
+            result = _try(job, spec, path, model, choosing, seconds)
+            if result.status == "unsupported":
+                refused[spec.engine] = result.reason
+            _finish(job, result)
+
+
+def _try(job: Job, spec: TrialSpec, path: Path, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
+    started = now()
+    try:
+        result = _run(job, spec, path, model, choosing, seconds)
+    except NotSupportedError as error:
+        result = TrialResult(spec, "unsupported", _in_a_line(error))
+    except StropError as error:
+        result = TrialResult(spec, "failed", _in_a_line(error))
+    return replace(result, seconds=now() - started)
+
+
+def _run(job: Job, spec: TrialSpec, path: Path, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
+    best = job.best
+    quantized_here = spec.precision == "int8" and not job.model.is_quantized
+    challenger = open_contender(spec, path, job.timed_inputs)
+    won = False
+    try:
+        if not quantized_here:
+            check_agreement(challenger, job.reference, job.timed_inputs)
+        compared = race({"best": best.contender, "challenger": challenger}, seconds=seconds)["challenger"]
+        ratio, verdict = compared.speedup.ratio, compared.verdict
+        words = f"{ratio.point:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}) against {best.spec.label}"
+        result = TrialResult(
+            spec,
+            "dropped",
+            f"{verdict}: {words}",
+            latency=compared.estimate,
+            speedup=compared.speedup,
+            against=best.spec.label,
+            settings=dict(challenger.remote.settings),
+        )
+        if verdict is not Verdict.FASTER:
+            return result
+        if quantized_here:
+            job.narrator.progress(f"accuracy of {spec.label}")
+            judged = job.judge.judge(job.baseline.contender.remote, challenger.remote, choosing)
+            if not judged.within:
+                return replace(result, reason=f"faster, but {judged.words}", accuracy=judged.details)
+            result = replace(result, reason=f"{result.reason}; {judged.words}", accuracy=judged.details)
+        won = True
+        if best is not job.baseline:
+            best.contender.close()
+        job.kept.append(Kept(spec, model, challenger, compared.estimate))
+        return replace(result, status="kept")
+    finally:
+        if not won:
+            challenger.close()
+
+
+def _finish(job: Job, result: TrialResult) -> None:
+    job.study.add(result)
+    job.narrator.decide(f"{result.spec.label}: {result.status}, {result.reason}")
+
+
+def _in_a_line(error: StropError) -> str:
+    return error.what + (f" ({error.got})" if error.got is not None else "")

@@ -1,0 +1,244 @@
+"""Tables and sentences for a terminal, made from the JSON documents the commands write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+Document = Mapping[str, Any]
+DASH = "-"
+
+
+def number(value: object, digits: int = 3) -> str:
+    """Returns a number with `digits` significant digits, a dash for None, anything else as text.
+
+    Example:
+        >>> number(1234.5), number(0.012345), number(None)
+        ('1234', '0.0123', '-')
+    """
+    if value is None:
+        return DASH
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 10**digits:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
+def interval(figure: Document | None, digits: int = 3) -> str:
+    """Returns `1.23 (1.20 to 1.26)`; a dash where there is no figure.
+
+    Example:
+        >>> interval({"point": 1.234, "low": 1.2, "high": 1.26})
+        '1.23 (1.2 to 1.26)'
+    """
+    if not figure:
+        return DASH
+    point, low, high = (number(figure[name], digits) for name in ("point", "low", "high"))
+    return f"{point} ({low} to {high})"
+
+
+def comparison_table(document: Document) -> Table:
+    """Returns the table of `strop compare`."""
+    columns = (
+        "engine",
+        "latency ms",
+        "speed-up",
+        "verdict",
+        "outputs differ by",
+        "first inference ms",
+        "peak memory MB",
+    )
+    table = _table(f"{document['model']['name']}: against {document['baseline']}", columns, left=(0, 3))
+    for row in document["results"]:
+        if row["status"] != "ok":
+            table.add_row(row["engine"], DASH, DASH, f"{row['status']}: {row['error']['what']}", DASH, DASH, DASH)
+            continue
+        agreement = row["agreement"]
+        table.add_row(
+            row["engine"],
+            interval(row["latency_ms"]),
+            interval(row["speedup"]),
+            row["speedup"]["verdict"] if row["speedup"] else DASH,
+            f"{agreement['relative_l2']:.1e}" if agreement else DASH,
+            number(row["first_inference_ms"]),
+            number(row["peak_memory_mb"]),
+        )
+    return table
+
+
+def before_after_table(document: Document) -> Table:
+    """Returns the table of `strop optimize`: the baseline and the bundle, as measured in the confirmation."""
+    before, after, accuracy = document["before"], document["after"], document["accuracy"]
+    columns = ("", f"before: {document['baseline']}", f"after: {document['label']}")
+    table = _table(f"{document['model']['name']}: confirmed on the saved bundle", columns, left=(0,))
+    table.add_row("latency ms", interval(before["latency_ms"]), interval(after["latency_ms"]))
+    table.add_row("speed-up", "1", interval(document["speedup"]))
+    throughputs = (interval(side["throughput_per_second"]) for side in (before, after))
+    table.add_row("throughput per second", *throughputs)
+    for name in ("first_inference_ms", "peak_memory_mb"):
+        table.add_row(name.replace("_", " ").replace("mb", "MB"), number(before[name]), number(after[name]))
+    if "before" in accuracy:
+        table.add_row(accuracy["metric"], interval(accuracy["before"], 4), interval(accuracy["after"], 4))
+    else:
+        table.add_row("same top answer", "1", interval(accuracy.get("top1"), 4))
+    return table
+
+
+def trials_table(trials: Sequence[Document]) -> Table:
+    """Returns every trial with what became of it and why."""
+    table = _table("trials", ("trial", "status", "why"), left=(0, 1, 2))
+    for trial in trials:
+        table.add_row(trial["label"], trial["status"], trial["reason"])
+    return table
+
+
+def benchmark_table(document: Document) -> Table:
+    """Returns the table of `strop benchmark`."""
+    rows: dict[str, object] = {"settings": _pairs(document["settings"])}
+    if "latency_ms" in document:
+        rows["latency ms (median)"] = interval(document["latency_ms"])
+    rows |= {f"{name} ms": number(value) for name, value in document.get("percentiles_ms", {}).items()}
+    for name in ("throughput_per_second", "asked_per_second", "achieved_per_second"):
+        value = document.get(name)
+        if value is not None:
+            rows[name.replace("_", " ")] = interval(value) if isinstance(value, Mapping) else number(value)
+    for name in ("first_call_ms", "first_inference_ms", "peak_memory_mb", "steady_memory_mb"):
+        if document.get(name) is not None:
+            rows[name.replace("_", " ")] = number(document[name])
+    for stage, value in document.get("first_inference_stages_ms", {}).items():
+        rows[f"  {stage}"] = number(value)
+    return pairs_table(f"{document['model']['name']} on {document['engine']}, {document['objective']}", rows)
+
+
+def quantize_table(document: Document) -> Table:
+    """Returns the table of `strop quantize`."""
+    rows: dict[str, object] = {
+        "written": document["output"],
+        "MB before, after": f"{document['bytes_before'] / 1e6:.2f}, {document['bytes_after'] / 1e6:.2f}",
+        "sanity": "passed" if document["sanity"]["ok"] else f"failed: {document['sanity']['reason']}",
+    }
+    for name, value in document["agreement"].items():
+        rows[name] = interval(value) if isinstance(value, Mapping) and "point" in value else number(value)
+    return pairs_table(f"{document['model']['name']}: INT8", rows)
+
+
+def verify_table(document: Document) -> Table:
+    """Returns the table of `strop verify`."""
+    a, b = document["models"]
+    if document["metric"] is None:
+        agreement = document["agreement"]
+        rows = {
+            "same top answer": interval(agreement["top1"], 4),
+            "relative L2": number(agreement["relative_l2"]),
+            "largest difference": number(agreement["max_abs"]),
+        }
+        return pairs_table(f"{b} against {a}, {document['n']} samples", rows)
+    rows = {
+        f"{document['metric']} of {a}": interval(document["a"], 4),
+        f"{document['metric']} of {b}": interval(document["b"], 4),
+        "difference": interval(document["difference"], 4),
+        "drop": f"{number(document['drop'])} (at most {number(document['bound'])} with 95 %)",
+        "limit": f"{number(document['limit'])}: {document['verdict']}",
+    }
+    return pairs_table(f"{b} against {a}, {document['n']} samples", rows)
+
+
+def inspect_tables(document: Document) -> list[Table]:
+    """Returns the tables of `strop inspect`: the model, its operators, what to know."""
+    facts: dict[str, object] = {
+        "opset": f"{document['opset']} (written in {document['source_opset']})",
+        "quantized": "yes" if document["is_quantized"] else "no",
+        "parameters": f"{document['parameters']:,} ({document['bytes'] / 1e6:.2f} MB)",
+        "multiply-adds": DASH if document["macs"] is None else f"{document['macs'] / 1e6:.1f} million",
+    }
+    for kind in ("inputs", "outputs"):
+        for spec in document[kind]:
+            shape = ", ".join("?" if size is None else str(size) for size in spec["shape"])
+            facts[f"{kind[:-1]} {spec['name']}"] = f"{spec['dtype']} [{shape}]"
+    operators = _table("operators", ("operator", "count"), left=(0,))
+    for name, count in document["operators"].items():
+        operators.add_row(name, str(count))
+    tables = [pairs_table(document["name"], facts), operators]
+    if document["remarks"]:
+        remarks = _table("to know", ("what", "where"), left=(0, 1))
+        for remark in document["remarks"]:
+            remarks.add_row(remark["text"], ", ".join(remark["nodes"]))
+        tables.append(remarks)
+    return tables
+
+
+def doctor_tables(document: Document) -> list[Table]:
+    """Returns the tables of `strop doctor`: machine, engines, noise."""
+    here = document["machine"]
+    caches = ", ".join(f"{name} {size // 1024} KiB" for name, size in here["caches"].items())
+    rows = {
+        "CPU": here["cpu_name"],
+        "usable cores": f"{here['cores']} of {here['logical_cores']} (quota: {number(here['quota_cores']) if here['quota_cores'] else 'none'})",
+        "SMT, hybrid": f"{number(here['smt'])}, {number(here['hybrid'])}",
+        "instruction set": f"{here['isa']} ({' '.join(here['flags'])})",
+        "caches": caches or DASH,
+        "memory": f"{here['memory_bytes'] / 2**30:.1f} GiB, limit {here['memory_limit_bytes'] / 2**30:.1f} GiB",
+        "governor": number(here["governor"]),
+        "system": f"{here['system']}, Python {here['python']}",
+        "fingerprint": here["fingerprint"],
+        "cannot be read here": ", ".join(here["unread"]) or "nothing",
+        "cache folder": document["cache_directory"],
+    }
+    engines = _table("engines", ("engine", "here", "version", "knobs"), left=(0, 1, 2, 3))
+    for engine in document["engines"]:
+        here_or_why = "yes" if engine["available"] else f"no: {engine['why']}"
+        engines.add_row(engine["name"], here_or_why, engine["version"] or DASH, ", ".join(engine["knobs"]))
+    tables = [pairs_table("machine", rows), engines]
+    noise = document["noise"]
+    if noise:
+        verdicts = ", ".join(f"{count} {name}" for name, count in noise["verdicts"].items() if count)
+        quiet = {
+            "quiet enough to measure": "yes" if noise["quiet"] else "with care",
+            "same work compared with itself": verdicts,
+            "false alarms": interval(noise["false_alarm_rate"]),
+            "swing of the speed": f"{noise['swing']:.2f} x (95th over 5th percentile)",
+        }
+        tables.append(pairs_table("noise", quiet | {f"advice {i}": text for i, text in enumerate(noise["advice"], 1)}))
+    return tables
+
+
+def run_table(document: Document) -> Table:
+    """Returns the outputs of `strop run`: shape, type and range of each."""
+    table = _table("outputs", ("output", "type", "shape", "min", "max"), left=(0, 1, 2))
+    for output in document["outputs"]:
+        shape = ", ".join(map(str, output["shape"]))
+        table.add_row(output["name"], output["dtype"], f"[{shape}]", number(output["min"]), number(output["max"]))
+    return table
+
+
+def pairs_table(title: str, rows: Mapping[str, object]) -> Table:
+    """Returns names and values, one pair a row."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    return table
+
+
+def verdict_sentence(document: Document) -> str:
+    """Returns the one sentence that a run of `strop optimize` comes to."""
+    name, accuracy = document["model"]["name"], document["accuracy_words"]
+    if not document["gained"]:
+        return f"Nothing gained: {name} stays on {document['baseline']}, as fast and as accurate as before; {accuracy}."
+    speedup = interval(document["speedup"])
+    return f"{name} as {document['label']} is {speedup} times as fast as {document['baseline']}; {accuracy}."
+
+
+def _table(title: str, columns: Sequence[str], *, left: Sequence[int]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index in left else "right", overflow="fold")
+    return table
+
+
+def _pairs(values: Document) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
