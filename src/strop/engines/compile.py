@@ -92,9 +92,9 @@ def _loaded(
     from strop.model.load import load_model  # imports onnx, which a stored model does without
 
     if example_inputs is not None or _is_torch(model):
-        from strop.frontends import torch
+        from strop.frontends.torch import to_onnx
 
-        return load_model(torch.to_onnx(model, example_inputs), shapes=shapes)
+        return load_model(to_onnx(model, example_inputs), shapes=shapes)
     return load_model(model, shapes=shapes)
 
 

@@ -7,7 +7,9 @@ file would have to be parsed for, and a fresh process imports numpy and the engi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,9 @@ class Hosted:
     def windows(self, n: int, requests: int | None, batch: int) -> list[float]:
         """Returns n samples of seconds per inference with `requests` in flight, each over that many answers."""
         requests = requests or self.advised_requests()
-        submit, ends, futures = self._submit(), [], []
+        submit = self._submit()
+        ends: list[float] = []
+        futures: list[Future[Any]] = []
         for number in range(requests * (n + 2)):
             if number >= requests:
                 futures[number - requests].result()
@@ -122,7 +126,7 @@ class Hosted:
         marks = ends[requests - 1 :: requests][: n + 1]
         for future in futures:
             future.result()
-        return [(after - before) / (requests * batch) for before, after in zip(marks, marks[1:], strict=False)]
+        return [(after - before) / (requests * batch) for before, after in pairwise(marks)]
 
     def throughput(self, seconds: float, requests: int | None, batch: int) -> tuple[dict[str, Any], Arrays]:
         """Returns inferences per second with `requests` in flight, and each request's latency."""

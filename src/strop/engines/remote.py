@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +29,6 @@ from strop.model.axes import batch_axes
 from strop.model.specs import TensorSpec
 
 FACTORY = "strop.engines.hosted:open_model"
-OPENING_SECONDS = 600.0
 
 Samples = Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]]
 """One sample, by input name, or several that are timed in rotation."""
@@ -48,17 +48,13 @@ def open_remote(
     model: a model, or the path of one that `Model.save` wrote; inputs: what it is timed with, `batch` samples to a
     request (the batch axis must be free, or of that size); cores: the cores its process stays on.
     """
-    with tempfile.TemporaryDirectory(prefix="strop-") as folder:
-        worker = Worker(
-            FACTORY, _arguments(model, engine, settings, Path(folder)), cores=cores, timeout=OPENING_SECONDS
-        )
-    try:
-        remote = RemoteModel(worker)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="strop-"))
+        arguments = _arguments(model, engine, settings, Path(folder))
+        remote = RemoteModel(stack.enter_context(Worker(FACTORY, arguments, cores=cores)))
         if inputs is not None:
             remote.set_inputs(inputs, batch=batch)
-    except BaseException:
-        worker.close()
-        raise
+        remote.on_close = stack.pop_all().close  # a profile reads the file again
     return remote
 
 
@@ -68,6 +64,7 @@ class RemoteModel:
     def __init__(self, worker: Worker):
         self._worker = worker
         self._batch = 1
+        self.on_close: Callable[[], None] = worker.close
         described = worker.call("describe").value
         self.engine: str = described["engine"]
         self.version: str = described["version"]
@@ -139,7 +136,7 @@ class RemoteModel:
 
     def close(self) -> None:
         """Ends the worker process; closing twice is fine."""
-        self._worker.close()
+        self.on_close()
 
     def __enter__(self) -> Self:
         return self
@@ -236,15 +233,15 @@ def _arguments(model: str | Path | ModelSource, engine: str, settings: Settings,
     if isinstance(model, (str, Path)):
         path, described = Path(model), _describe(Path(model), Path(model).stat().st_mtime_ns)
     else:
-        is_file = isinstance(model, StoredModel) and model.file is not None
-        path = model.file if is_file else model.save(folder / "model.onnx")
+        file = model.file if isinstance(model, StoredModel) else None
+        path = file or model.save(folder / "model.onnx")
         described = StoredModel.at(path, like=model).to_json()
     return {"path": str(path), "model": described, "engine": engine, "settings": settings.to_json()}
 
 
 @functools.lru_cache(maxsize=64)
 def _describe(path: Path, changed: int) -> dict[str, object]:
-    """Returns `StoredModel.to_json` of the file; `changed` is its time stamp, so that a rewritten file is read again."""
+    """Returns `StoredModel.to_json` of the file; `changed`, its time stamp, has a rewritten file read again."""
     from strop.model.load import load_model
 
     return StoredModel.at(path, like=load_model(path)).to_json()
