@@ -66,10 +66,15 @@ def parse_manifest(data: memoryview, entries: Iterable[Entry], path: object) -> 
         raise damaged(path, "its manifest and its table name different members or hashes")
     if manifest["model"]["sha256"] != others.get(MODEL):
         raise damaged(path, f"its manifest does not name the hash of {MODEL}")
+    if not 0 <= manifest["tests"]["tolerance"] <= 1:
+        raise damaged(path, "the tolerance of its self-test is impossible", got=manifest["tests"]["tolerance"])
     for vector in manifest["tests"]["vectors"]:
-        for name, member in [*vector["inputs"].items(), *vector["outputs"].items()]:
-            if not isinstance(member, str) or member not in others:
-                raise damaged(path, f"the test array of {name!r} is not there", got=member)
+        for kind in ("inputs", "outputs"):
+            if set(vector[kind]) != {spec["name"] for spec in manifest[kind]}:
+                raise damaged(path, f"a test vector has other {kind} than the model", got=", ".join(vector[kind]))
+            for name, member in vector[kind].items():
+                if not isinstance(member, str) or member not in others:
+                    raise damaged(path, f"the test array of {name!r} is not there", got=member)
     result: Manifest = manifest
     return result
 

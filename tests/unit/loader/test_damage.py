@@ -143,6 +143,8 @@ def test_a_table_that_lies_is_refused(entries: list[Entry], message: str) -> Non
         (lambda m: m["hashes"].update({"report.json": "0" * 64}), "different members or hashes"),
         (lambda m: m["model"].update(sha256="0" * 64), "does not name the hash of model.onnx"),
         (lambda m: m["tests"]["vectors"][0]["inputs"].update(x="tests/none.npy"), "test array of 'x' is not there"),
+        (lambda m: m["tests"]["vectors"][0]["inputs"].pop("x"), "other inputs than the model"),
+        (lambda m: m["tests"].update(tolerance=10**400), "tolerance of its self-test is impossible"),
     ],
 )
 def test_a_manifest_of_the_wrong_form_is_refused(

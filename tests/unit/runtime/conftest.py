@@ -12,7 +12,7 @@ import pytest
 from strop.engines.base import CompiledBase
 from strop.engines.contract import Availability, Settings
 from strop.engines.source import StoredModel
-from strop.errors import NotSupportedError
+from strop.errors import NotSupportedError, UsageError
 from strop.model.specs import TensorSpec
 from strop.runtime.bundle import write_bundle
 
@@ -54,7 +54,13 @@ class FakeEngine:
 def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeEngine]:
     """The engines that loading finds, by name."""
     found = {name: FakeEngine(name) for name in ("openvino", "onnxruntime")}
-    monkeypatch.setattr("strop.runtime.load.get_engine", lambda name: found[name])
+
+    def get_engine(name: str) -> FakeEngine:
+        if name not in found:
+            raise UsageError("usage.unknown-engine", f"no engine is called {name!r}", hint="take another")
+        return found[name]
+
+    monkeypatch.setattr("strop.runtime.load.get_engine", get_engine)
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +12,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from strop.engines.contract import CompiledModel, Settings
 from strop.engines.source import StoredModel
-from strop.errors import BundleError, ModelError, NotSupportedError, UsageError
+from strop.errors import BundleError, ModelError, NotSupportedError, StropError, UsageError
 from strop.loader import open_bundle
+from strop.loader.manifest import dump_manifest
 from strop.model.specs import TensorSpec
+from strop.runtime.container import write_container
 from strop.runtime.load import load, load_bundle
 from strop.testing.models import multilayer_perceptron
 
@@ -131,3 +137,31 @@ def test_a_model_that_only_holds_the_word_location_loads(pack: Pack, engines: di
     proto.metadata_props.add(key="location", value="Paris")
     model = StoredModel("mlp", INPUTS, OUTPUTS, False, read=proto.SerializeToString)
     assert load(pack(model=model)).self_test() == {"y": 0.0}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(data=st.data())
+def test_a_crafted_manifest_ends_in_a_clear_error_or_a_working_model(
+    tmp_path: Path, pack: Pack, engines: dict[str, Any], data: st.DataObject
+) -> None:
+    with open_bundle(pack()) as bundle:
+        members = {name: bytes(bundle.member(name)) for name in bundle.names}
+    manifest = place = json.loads(members["manifest.json"])
+    while True:  # walks down to some field, and puts something else there
+        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], (dict, list)) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(JSON)
+    members["manifest.json"] = dump_manifest(manifest)
+    path = write_container(tmp_path / "crafted.strop", members)
+    with contextlib.suppress(StropError), load(path) as model:
+        model.self_test()
