@@ -66,13 +66,18 @@ def load(
         ...     print(model.engine, model(x)["y"].shape, model.self_test()["y"] < 1e-3)
         onnxruntime (1, 4) True
     """
-    return load_bundle(open_bundle(path), threads=threads, fallback=fallback, **settings)
+    return load_bundle(path, threads=threads, fallback=fallback, **settings)
 
 
 def load_bundle(
-    bundle: Bundle, *, threads: int | None = None, fallback: bool = False, **settings: KnobValue
+    source: str | os.PathLike[str] | Bundle,
+    *,
+    threads: int | None = None,
+    fallback: bool = False,
+    **settings: KnobValue,
 ) -> LoadedModel:
-    """Returns the model in an open bundle, which belongs to the model from now on; otherwise as `load`."""
+    """Returns what `load` returns; an open bundle may be given too, which belongs to the model from now on."""
+    bundle = source if isinstance(source, Bundle) else open_bundle(source)
     try:
         model = _stored_model(bundle)
         given: dict[str, KnobValue] = settings if threads is None else {"threads": threads, **settings}
