@@ -22,7 +22,7 @@ def load_external_data(proto: onnx.ModelProto, folder: Path | None, *, where: st
             continue
         entry = {pair.key: pair.value for pair in tensor.external_data}
         tensor.raw_data = _read(tensor.name, entry, folder, where)
-        tensor.data_location = onnx.TensorProto.DEFAULT
+        tensor.ClearField("data_location")
         del tensor.external_data[:]
 
 

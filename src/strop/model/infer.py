@@ -27,6 +27,23 @@ def infer_shapes(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -
     the model on them, unoptimized: then every shape is a fact, for these inputs.
     """
     proto = model.to_proto()
+    values = inferred_types(proto)
+    for weight in proto.graph.initializer:
+        values[weight.name] = ValueType(dtype_of(weight.data_type), tuple(weight.dims))
+    for node in proto.graph.node:
+        for name in filter(None, node.output):
+            values.setdefault(name, ValueType(None, None))
+    if inputs is not None:
+        produced = [name for node in proto.graph.node for name in node.output if name]
+        for name, array in Unoptimized(proto, values=produced, where=model.name)(inputs).items():
+            if isinstance(array, np.ndarray):
+                values[name] = ValueType(str(array.dtype), array.shape)
+        values.update((name, ValueType(str(array.dtype), array.shape)) for name, array in inputs.items())
+    return values
+
+
+def inferred_types(proto: onnx.ModelProto) -> dict[str, ValueType]:
+    """Returns what the model itself and ONNX's shape inference say of its values."""
     try:
         # Big weights do not matter for shapes, only their types do: without them this takes milliseconds.
         inferred = onnx.shape_inference.infer_shapes(without_weights(proto), data_prop=True)
@@ -39,17 +56,6 @@ def infer_shapes(model: Model, inputs: Mapping[str, np.ndarray] | None = None) -
                 tensor = value.type.tensor_type
                 dtype = dtype_of(tensor.elem_type) if tensor.elem_type else None
                 values[value.name] = ValueType(dtype, shape_of(tensor))
-    for weight in proto.graph.initializer:
-        values[weight.name] = ValueType(dtype_of(weight.data_type), tuple(weight.dims))
-    for node in proto.graph.node:
-        for name in filter(None, node.output):
-            values.setdefault(name, ValueType(None, None))
-    if inputs is not None:
-        produced = [name for node in proto.graph.node for name in node.output if name]
-        for name, array in Unoptimized(proto, values=produced, where=model.name)(inputs).items():
-            if isinstance(array, np.ndarray):
-                values[name] = ValueType(str(array.dtype), array.shape)
-        values.update((name, ValueType(str(array.dtype), array.shape)) for name, array in inputs.items())
     return values
 
 

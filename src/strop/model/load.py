@@ -11,6 +11,7 @@ import onnx_ir
 
 from strop.errors import ModelError, UsageError
 from strop.model import read
+from strop.model.complete import complete_outputs
 from strop.model.external import load_external_data
 from strop.model.model import Model, opset_of
 from strop.model.normalize import normalize
@@ -47,6 +48,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto | onnx_ir.Model) -> Model
     load_external_data(proto, path.parent if path else None, where=where)
     _check_weights(proto, where)
     proto = normalize(proto)
+    complete_outputs(proto)
     _check(proto, where)
     raised, warnings = raise_opset(proto)
     model = Model(
@@ -94,7 +96,7 @@ def _from_ir(source: onnx_ir.Model) -> onnx.ModelProto:
                     got=str(error),
                     hint="put the file back, or load the model anew",
                 ) from error
-            tensor.data_location = onnx.TensorProto.DEFAULT
+            tensor.ClearField("data_location")
             del tensor.external_data[:]
     return proto
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import version_converter
 
 from strop.errors import StropError
-from strop.model.model import Model, opset_of
+from strop.model.model import DEFAULT_DOMAINS, Model, opset_of
 from strop.model.oracle import Unoptimized
 from strop.model.random_inputs import runnable_inputs
 from strop.model.walk import walk_nodes
@@ -47,13 +47,23 @@ def raise_opset(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...
 
 def convert(proto: onnx.ModelProto, target: int) -> onnx.ModelProto:
     """Returns `proto` at opset `target`, unchecked, with its metadata and node names."""
-    raised: onnx.ModelProto = version_converter.convert_version(proto, target)
+    raised: onnx.ModelProto = version_converter.convert_version(_without_unused_domains(proto), target)
     if opset_of(proto) < 11:
         _keep_resize_rule(raised)
     raised.ir_version = max(raised.ir_version, onnx.helper.find_min_ir_version_for(list(raised.opset_import)))
     if not raised.metadata_props:
         raised.metadata_props.extend(proto.metadata_props)
     return raised
+
+
+def _without_unused_domains(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The converter refuses domains that are not ONNX's own; exporters import some that no node uses."""
+    used = {node.domain for node in walk_nodes(proto.graph)}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    del copy.opset_import[:]
+    copy.opset_import.extend(o for o in proto.opset_import if o.domain in DEFAULT_DOMAINS or o.domain in used)
+    return copy
 
 
 def _keep_resize_rule(proto: onnx.ModelProto) -> None:

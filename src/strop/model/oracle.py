@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 
 from strop.errors import EngineError, ModelError
 from strop.model.model import DEFAULT_DOMAINS, Model
@@ -88,8 +89,12 @@ def run_reference(model: Model, inputs: Mapping[str, np.ndarray]) -> dict[str, n
             got=", ".join(foreign),
             hint="use run_unoptimized, or an engine that has the operator",
         )
+    proto = model.to_proto()
     try:
-        outputs = ReferenceEvaluator(model.to_proto()).run(None, dict(inputs))
+        if model.opset < 14:
+            # The evaluator takes a BatchNormalization from before opset 14 for one in training.
+            proto = onnx.version_converter.convert_version(proto, 17)
+        outputs = ReferenceEvaluator(proto).run(None, dict(inputs))
     except Exception as error:  # the evaluator raises whatever numpy raises
         raise EngineError(
             "engine.run",

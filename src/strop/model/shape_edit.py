@@ -29,7 +29,7 @@ def set_input_shapes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[Size]
         sizes = shape_of(output.type.tensor_type)
         if sizes is not None:
             # What an output's fixed size becomes is known only to the model: it is left open here.
-            set_shape(output, [known.get(size) if isinstance(size, str) and size in known else None for size in sizes])
+            set_shape(output, [known.get(size, size) if isinstance(size, str) else None for size in sizes])
     return copy
 
 
