@@ -98,12 +98,13 @@ class Request:
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns fresh outputs in OpenVINO's order for inputs in its order (C order, right type and shape)."""
-        self._set_inputs(arrays)
+        held = self._set_inputs(arrays)
         fresh: dict[int, np.ndarray] = {}
         for index, shape, dtype in self._direct:
             fresh[index] = array = np.empty(shape, dtype)
             self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
         self._request.infer(share_outputs=True)
+        del held
         return [
             fresh[index] if index in fresh else self._result(index).copy() if own is None else own.copy()
             for index, own in enumerate(self._outputs)
@@ -118,8 +119,9 @@ class Request:
             direct.append(own is None and fixed is not None)
             if direct[-1]:
                 self._request.set_output_tensor(index, openvino.Tensor(buffer, shared_memory=True))
-        self._set_inputs(arrays)
+        held = self._set_inputs(arrays)
         self._request.infer(share_outputs=True)
+        del held
         for index, buffer in enumerate(buffers):
             if not direct[index]:
                 result = self._result(index)
@@ -147,14 +149,19 @@ class Request:
             for row in self._request.get_profiling_info()
         ]
 
-    def _set_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+    def _set_inputs(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Sets the inputs and returns the copies made for it, to be held until the run is over: tensors only borrow."""
+        held = []
         for index, (own, array) in enumerate(zip(self._inputs, arrays, strict=True)):
             if own is not None:
                 own[...] = array
                 continue
             # A tensor can share only what may be written, though the engine never does.
-            shared = array if array.flags.writeable else array.copy()
-            self._request.set_input_tensor(index, openvino.Tensor(shared, shared_memory=True))
+            if not array.flags.writeable:
+                array = array.copy()
+                held.append(array)
+            self._request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+        return held
 
     def _result(self, index: int) -> np.ndarray:
         own = self._outputs[index]

@@ -18,7 +18,11 @@ from strop.machine import Machine
 from strop.measure.clock import now
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from onnx.reference import ReferenceEvaluator
+
+_LATER_OPSET = 21
+"""Where the evaluator knows QuantizeLinear and DequantizeLinear."""
 
 
 class ReferenceEngine:
@@ -43,7 +47,6 @@ class ReferenceEngine:
     def compile(self, model: ModelSource, settings: Settings) -> CompiledModel:
         """Prepares one evaluator a stream."""
         import onnx
-        from onnx.reference import ReferenceEvaluator
 
         precision = check_precision(self.name, model, settings)
         knob_values(self.name, (), settings.knobs)
@@ -59,8 +62,8 @@ class ReferenceEngine:
             proto = onnx.load_model_from_string(source) if isinstance(source, bytes) else onnx.load_model(source)
         read = now() - start
         try:
-            evaluators = [ReferenceEvaluator(proto) for _ in range(streams)]
-        except NotImplementedError as error:
+            evaluators = [_evaluator(proto) for _ in range(streams)]
+        except (NotImplementedError, RuntimeError) as error:
             raise NotSupportedError(
                 "unsupported.model",
                 "the reference engine refuses this model",
@@ -92,13 +95,25 @@ class ReferenceEngine:
         )
 
 
+def _evaluator(proto: ModelProto) -> ReferenceEvaluator:
+    """Returns an evaluator; the model is converted where the evaluator knows an operator only in a later opset."""
+    from onnx import version_converter
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        return ReferenceEvaluator(proto)
+    except (NotImplementedError, RuntimeError):
+        return ReferenceEvaluator(version_converter.convert_version(proto, _LATER_OPSET))
+
+
 class _Compiled(CompiledBase["ReferenceEvaluator"]):
     """Evaluators that share nothing, one a stream."""
 
     def _run(self, slot: ReferenceEvaluator, arrays: list[np.ndarray]) -> list[np.ndarray]:
         feeds = dict(zip((spec.name for spec in self.inputs), arrays, strict=True))
         try:
-            results = slot.run(list(self._output_names), feeds)
+            with np.errstate(all="ignore"):  # infinities and NaN are results, not news
+                results = slot.run(list(self._output_names), feeds)
         except Exception as error:
             raise run_error(self.engine, error) from error
         # An Identity gives its input back, a constant the model's own array: the caller gets copies.
