@@ -5,8 +5,17 @@ Does not: measure, decide or compute. Start reading at: `optimize.py`.
 """
 
 
+import sys
+import traceback
+
+
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line; an error that Strop does not know is shown whole and exits with 5."""
     from strop.cli.app import build
 
-    build()()
+    try:
+        build()()
+    except Exception:  # the outermost door: Python's own exit code 1 would mean that a limit was not met
+        traceback.print_exc()
+        sys.stderr.write("this is a bug in Strop: please report it with the lines above\n")
+        sys.exit(5)

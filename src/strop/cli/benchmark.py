@@ -36,22 +36,23 @@ def command(
 ) -> int:
     """Benchmark one engine on one model."""
     from strop.cli.output import command_line, errors_console, progress, write_json
+    from strop.model.batch import with_batch
     from strop.model.load import load_model
-    from strop.model.shapes import parse_shapes, with_batch
+    from strop.model.shapes import parse_shapes
     from strop.optimize.benchmarking import benchmark_model
     from strop.optimize.choices import checked_objective
     from strop.optimize.engine_list import chosen_engine
     from strop.optimize.sample_inputs import inputs_for
     from strop.report.text import benchmark_table
 
-    loaded = load_model(model)
+    loaded = load_model(model, shapes=parse_shapes(shape or []))
     if batch > 1:
         loaded = with_batch(loaded, batch)
     name, settings = chosen_engine(engine, loaded, threads=threads, objective=checked_objective(objective))
     with progress() as show:
         document = benchmark_model(
             loaded,
-            inputs_for(loaded, input_, parse_shapes(shape or [])),
+            inputs_for(loaded, input_),
             engine=name,
             settings=settings,
             requests=requests,

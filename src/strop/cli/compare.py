@@ -39,13 +39,12 @@ def command(
     from strop.optimize.sample_inputs import inputs_for
     from strop.report.text import comparison_table
 
-    shapes = parse_shapes(shape or [])
-    loaded = load_model(model)
+    loaded = load_model(model, shapes=parse_shapes(shape or []))
     with progress() as show:
         document = compare_engines(
             loaded,
             split_engines(engines),
-            inputs_for(loaded, input_, shapes),
+            inputs_for(loaded, input_),
             precision=checked_precision(precision),
             threads=threads,
             seconds=seconds,

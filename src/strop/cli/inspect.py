@@ -13,7 +13,7 @@ def command(model: ModelPath, shape: Shapes = None, json_: Json = False) -> int:
     from strop.model.shapes import parse_shapes
     from strop.report.text import inspect_tables
 
-    loaded = load_model(model, shapes=parse_shapes(shape or []) or None)
+    loaded = load_model(model, shapes=parse_shapes(shape or []))
     document = inspect_model(loaded).to_json()
     for table in inspect_tables(document):
         errors_console().print(table)

@@ -14,11 +14,17 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from strop.optimize.events import Event, Listener
 
+WIDTH_OF_FILES = 140
+"""Tables that go to a file or a pipe are not squeezed into the 80 columns of a terminal nobody has."""
+
 
 @functools.cache
 def errors_console() -> Console:
     """Returns the console on stderr."""
-    return Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
+    return console
 
 
 def write_json(document: Mapping[str, object]) -> None:

@@ -18,10 +18,11 @@ def command(
 ) -> int:
     """Run a bundle on one set of inputs."""
     from strop.cli.output import command_line, errors_console, write_json
+    from strop.report.outputs import describe_outputs
     from strop.report.text import run_table
     from strop.runtime.run import run_bundle
 
-    document = {"command": command_line(), **run_bundle(bundle, input_, output=output).to_json()}
+    document = describe_outputs(run_bundle(bundle, input_, output=output)) | {"command": command_line()}
     errors_console().print(run_table(document))
     if json_:
         write_json(document)

@@ -114,10 +114,11 @@ class AgreementJudge:
     def judge(self, baseline: Run, candidate: Run, data: DataSet) -> Judgement:
         """Runs both on the same samples and compares the outputs."""
         found = agreement(baseline, candidate, data)
-        within = found.top1.point >= self.least
+        within = found.agreeing.point >= self.least and not found.not_finite
+        share = found.agreeing
         words = (
-            f"agrees with the original on {found.top1.point:.2%} of {found.top1.n} samples "
-            f"({found.top1.low:.2%} to {found.top1.high:.2%}), relative L2 {found.relative_l2:.2g}"
+            f"agrees with the original on {share.point:.2%} of {share.n} samples ({share.low:.2%} to {share.high:.2%}), "
+            f"relative L2 {found.relative_l2:.2g}"
         )
         if not within:
             words += f", limit {self.least:.2%}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,13 @@ from strop.errors import UsageError
 from strop.machine import machine
 from strop.model.load import Source, load_model
 from strop.model.model import Model
+from strop.model.preprocess import Preprocess
 from strop.optimize.accuracy import AgreementJudge, Judge, MetricJudge
 from strop.optimize.budget import Budget, parse_seconds
 from strop.optimize.events import Listener, nobody
 from strop.optimize.job import Job
 from strop.optimize.narrator import Narrator
-from strop.optimize.scoring import choose_scoring
+from strop.optimize.scoring import DecodeSource, LabelSource, MetricSource, choose_scoring
 from strop.optimize.search import BASELINE_ENGINE, search
 from strop.optimize.study import Study
 from strop.quality.contract import DataSet
@@ -44,18 +45,18 @@ def optimize(
     model: Source,
     data: object,
     *,
-    labels: object = None,
-    metric: object = None,
+    labels: LabelSource | None = None,
+    metric: MetricSource | None = None,
     max_drop: str | float | None = None,
     budget: str | float | None = None,
     output: str | Path | None = None,
-    decode: object = None,
-    preprocess: object = None,
+    decode: DecodeSource | None = None,
+    preprocess: str | Preprocess | None = None,
     relative: bool = False,
     min_agreement: float | None = None,
     objective: Literal["latency", "throughput"] = "latency",
     engines: Sequence[str] | None = None,
-    shapes: dict[str, Sequence[int]] | None = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
     started: float | None = None,
     command: str = "",
     on_event: Listener = nobody,
@@ -132,8 +133,8 @@ def optimize(
 def _judge(
     model: Model,
     data: DataSet,
-    decode: object,
-    metric: object,
+    decode: DecodeSource | None,
+    metric: MetricSource | None,
     max_drop: str | float | None,
     relative: bool,
     min_agreement: float | None,

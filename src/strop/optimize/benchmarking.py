@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def benchmark_model(
     first_inference: bool = False,
     command: str = "",
     on_event: Listener = nobody,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Returns the document `strop.benchmark/1`.
 
     requests: in flight at the throughput objective (default: what the engine advises, at least 2); rate: requests a
@@ -81,7 +82,7 @@ def percentiles_ms(percentiles: Sequence[Percentile]) -> dict[str, float | str]:
 
 def _latency(
     remote: RemoteModel, seconds: float | None, iterations: int | None, batch: int, on_event: Listener
-) -> dict[str, object]:
+) -> dict[str, Any]:
     if seconds is None and iterations is None:
         seconds = DEFAULT_SECONDS
     found = measure_latency(
@@ -108,7 +109,7 @@ def _latency(
 
 def _load(
     remote: RemoteModel, seconds: float, requests: int | None, rate: float | None, poisson: bool, batch: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return remote.load(seconds=seconds, requests=requests, rate=rate, poisson=poisson, batch=batch).to_json()
 
 

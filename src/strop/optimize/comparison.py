@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def compare_engines(
     first_inference: bool = True,
     command: str = "",
     on_event: Listener = nobody,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Returns the document `strop.compare/1`: each engine against the first, on the same inputs, in the same rounds.
 
     Each engine lives in a process of its own and its threads are idle while another has its turn. threads: for every
@@ -53,7 +53,7 @@ def compare_engines(
         )
     plans = [_plan(text, precision, threads) for text in engines]
     warnings: list[str] = list(model.warnings)
-    results: list[dict[str, object]] = [{"engine": text} for text in engines]
+    results: list[dict[str, Any]] = [{"engine": text} for text in engines]
     with TemporaryDirectory(prefix="strop-") as folder, ExitStack() as stack:
         path = model.save(Path(folder) / "model.onnx")
         running: dict[int, RemoteModel] = {}
@@ -122,7 +122,7 @@ def enough_ran(document: Mapping[str, object]) -> bool:
     """Whether the baseline and at least one more engine ran."""
     results = document["results"]
     assert isinstance(results, list)
-    return results[0]["status"] == "ok" and sum(result["status"] == "ok" for result in results) >= 2
+    return bool(results[0]["status"] == "ok") and sum(result["status"] == "ok" for result in results) >= 2
 
 
 def _plan(text: str, precision: Literal["f32", "int8"], threads: int | None) -> tuple[str, Settings]:
@@ -136,7 +136,7 @@ def _plan(text: str, precision: Literal["f32", "int8"], threads: int | None) -> 
     return engine.name, settings.updated(given)
 
 
-def _figures(compared: Compared) -> dict[str, object]:
+def _figures(compared: Compared) -> dict[str, Any]:
     return {
         "latency_ms": compared.estimate.scaled(1e3).to_json(),
         "speedup": compared.speedup.to_json(),

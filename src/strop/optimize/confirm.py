@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
@@ -12,14 +13,15 @@ from strop.errors import StropError
 from strop.measure.comparison import Compared
 from strop.measure.estimate import Speedup, Verdict
 from strop.optimize.accuracy import Judgement
+from strop.optimize.job import Job, Kept
 from strop.optimize.plan import CONFIRMATION_RACE_SECONDS
-from strop.optimize.racing import Contender, open_contender, race
+from strop.optimize.racing import contend, open_contender, race
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
 from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
 
 
-def confirm_best(job: Job, data: DataSet) -> dict[str, object]:
+def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
     """Returns the confirmed result, from the best form down to the first that holds; the baseline always does.
 
     A form holds where its saved bundle, in a fresh process, is faster than the baseline in a fresh process and the
@@ -77,7 +79,7 @@ class Confirmation:
             )
         return None
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Returns everything as a JSON object."""
         return {
             "confirmed": True,
@@ -104,7 +106,7 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
     baseline, inputs = job.baseline, job.timed_inputs
     with (
         open_contender(baseline.spec, job.original, inputs) as before,
-        contend(form.spec, open_remote_bundle(bundle, inputs=inputs), inputs) as after,
+        contend(form.spec, open_remote_bundle(bundle, inputs=inputs, batch=form.spec.batch), inputs) as after,
     ):
         seconds = min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining)
         compared = race({"before": before, "after": after}, seconds=seconds)
@@ -115,16 +117,16 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
         }
         settings = dict(after.remote.settings)
     first_before = measure_first_inference(job.original, baseline.spec.engine, Settings(), inputs=inputs)
-    figures["before"]["first_inference_ms"] = first_before.total.point * 1e3
-    figures["after"]["first_inference_ms"] = first_inference_of_bundle(bundle, inputs=inputs).total.point * 1e3
+    figures["before"]["first_inference_ms"] = first_before.total_ms
+    figures["after"]["first_inference_ms"] = first_inference_of_bundle(bundle, inputs=inputs[0]).total_ms
     speedup = None if form is baseline else compared["after"].speedup
     return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement)
 
 
-def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, object]:
+def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, Any]:
     throughput = remote.throughput(seconds=min(2.0, 0.05 * job.budget.remaining))
     return {
         "latency_ms": compared.estimate.scaled(1e3).to_json(),
-        "throughput_per_second": throughput.to_json(),
+        "throughput_per_second": throughput.per_second.to_json(),
         "peak_memory_mb": round(remote.memory().peak_bytes / 1e6, 1),
     }

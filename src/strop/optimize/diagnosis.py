@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from strop import __version__
 from strop.engines.registry import engines
 from strop.machine import cache_directory, machine
@@ -11,7 +14,7 @@ from strop.optimize.events import Event, Listener, nobody
 SCHEMA = "strop.doctor/1"
 
 
-def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dict[str, object]:
+def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dict[str, Any]:
     """Returns the document `strop.doctor/1`; noise_seconds: how long the A/A self-test takes, 0 leaves it out."""
     here = machine()
     found = []
@@ -30,7 +33,7 @@ def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dic
     noise = None
     if noise_seconds > 0:
         on_event(Event("stage", f"compare a kernel with itself for {noise_seconds:.0f} s"))
-        noise = self_test(noise_seconds).to_json()
+        noise = asdict(self_test(noise_seconds))
     return {
         "schema": SCHEMA,
         "strop": __version__,

@@ -39,7 +39,11 @@ class Kept:
 
 @dataclass(slots=True)
 class Job:
-    """One search: what it was given, where it works, and what it has kept, the baseline first and the best last."""
+    """One search: what it was given, where it works, and what it has kept, the baseline first and the best last.
+
+    timed_inputs: what is timed, one sample, or several where their shapes differ; checked: a few samples' inputs with
+    the baseline's outputs.
+    """
 
     model: Model
     data: DataSet
@@ -54,7 +58,7 @@ class Job:
     narrator: Narrator
     folder: Path = Path()
     timed_inputs: list[Inputs] = field(default_factory=list)
-    reference: list[Inputs] = field(default_factory=list)
+    checked: list[tuple[Inputs, Inputs]] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
 
     @property

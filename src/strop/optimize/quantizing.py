@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from strop import __version__
 from strop.model.load import load_model
@@ -23,7 +24,7 @@ def quantize_to_file(
     samples: int = 300,
     command: str = "",
     on_event: Listener = nobody,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Returns the document `strop.quantize/1` after writing the INT8 model; a failed sanity check is a warning in it."""
     model = load_model(source)
     opened = open_data(data, inputs=model.inputs, preprocess=preprocess)

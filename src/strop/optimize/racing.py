@@ -32,7 +32,7 @@ class Contender:
     @property
     def turn(self) -> Turn:
         """How it is timed: single requests, or windows of many in flight at the throughput objective."""
-        return self.remote if self.spec.objective == "latency" else self.remote.throughput_turn(batch=self.spec.batch)
+        return self.remote if self.spec.objective == "latency" else self.remote.throughput_turn()
 
     def close(self) -> None:
         """Ends its worker; closing twice is fine."""
@@ -48,14 +48,8 @@ class Contender:
 def open_contender(spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> Contender:
     """Returns the trial, compiled in a fresh worker process, with `inputs` as what it is timed on."""
     settings = Settings().updated({**spec.settings, "objective": spec.objective})
-    timed = inputs if spec.batch == 1 else [stacked(inputs, spec.batch)]
-    return contend(spec, open_remote(path, spec.engine, settings, inputs=timed), inputs)
-
-
-def stacked(inputs: Sequence[Mapping[str, np.ndarray]], batch: int) -> dict[str, np.ndarray]:
-    """Returns one request of `batch` samples, taken in turn from `inputs`, all of one shape."""
-    chosen = [inputs[number % len(inputs)] for number in range(batch)]
-    return {name: np.concatenate([one[name] for one in chosen]) for name in chosen[0]}
+    remote = open_remote(path, spec.engine, settings, inputs=inputs, batch=spec.batch)
+    return contend(spec, remote, inputs)
 
 
 def contend(spec: TrialSpec, remote: RemoteModel, inputs: Sequence[Mapping[str, np.ndarray]]) -> Contender:
@@ -68,18 +62,16 @@ def contend(spec: TrialSpec, remote: RemoteModel, inputs: Sequence[Mapping[str, 
 
 
 def check_agreement(
-    contender: Contender,
-    reference: Sequence[Mapping[str, np.ndarray]],
-    inputs: Sequence[Mapping[str, np.ndarray]],
+    contender: Contender, checked: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
 ) -> None:
-    """Raises EngineError `engine.disagrees` unless a float trial's outputs are the reference's."""
-    for sample, expected in zip(inputs, reference, strict=False):
+    """Raises EngineError `engine.disagrees` unless a trial gives the baseline's outputs for its inputs, pair by pair."""
+    for sample, expected in checked:
         distance = tensor_distance(expected, contender.remote(sample))
         if not distance.finite or distance.relative_l2 > F32_TOLERANCE:
             raise EngineError(
                 "engine.disagrees",
                 f"{contender.spec.label} gives other outputs than the baseline",
-                where=distance.worst,
+                where=distance.output,
                 got=f"relative L2 {distance.relative_l2:.2g}",
                 expected=f"at most {F32_TOLERANCE:g}",
                 hint="report it to the engine's makers with this model; the search goes on without it",

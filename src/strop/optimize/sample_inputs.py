@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from strop.model.model import Model
-from strop.model.random_inputs import make_inputs
+from strop.model.random_inputs import runnable_inputs
 from strop.runtime.run import read_inputs
 
 
-def inputs_for(
-    model: Model, path: Path | None, shapes: Mapping[str, Sequence[int]] | None = None
-) -> dict[str, np.ndarray]:
-    """Returns one array per input of `model`: those in the file, else random ones (seeded) of these shapes."""
+def inputs_for(model: Model, path: Path | None) -> dict[str, np.ndarray]:
+    """Returns one array per input of `model`: those in the file, else random ones (seeded) of sizes it runs at."""
     if path is None:
-        return make_inputs(model, shapes=shapes or None)
+        return runnable_inputs(model)
     return read_inputs(path, model.inputs)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from strop.errors import UsageError
 from strop.optimize.limits import parse_drop
 from strop.quality.contract import DataSet, Decode, MetricFactory
 from strop.quality.defaults import choose_quality
+
+LabelSource = str | Path | Sequence[object] | np.ndarray
+"""Labels as users give them: a file, or one value a sample."""
+DecodeSource = str | Decode
+"""A decoder's name, `file.py:function`, or a function of (outputs, inputs)."""
+MetricSource = str | Callable[..., object]
+"""A metric's name, `file.py:function`, or a function of (predictions, targets)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +35,8 @@ def choose_scoring(
     data: DataSet,
     metadata: Mapping[str, str],
     *,
-    decode: str | Decode | None = None,
-    metric: str | Callable[..., object] | None = None,
+    decode: DecodeSource | None = None,
+    metric: MetricSource | None = None,
     max_drop: str | float | None = None,
     relative: bool = False,
 ) -> Scoring | None:

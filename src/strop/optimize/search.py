@@ -10,15 +10,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from strop.errors import LimitError, StropError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.model.model import Model
 from strop.optimize.confirm import confirm_best
-from strop.optimize.job import Job, Kept
+from strop.optimize.job import Inputs, Job, Kept
 from strop.optimize.plan import FEW_LABELS, Shares, divide, fit_shares, forecast
 from strop.optimize.racing import open_contender
+from strop.optimize.space import Precision
 from strop.optimize.trial import TrialResult, TrialSpec
 from strop.optimize.trials import SHORTEST_RACE_SECONDS, race_all, race_seconds, specs
 from strop.quality.contract import DataSet
@@ -28,11 +30,12 @@ from strop.quantize.sanity import check_sanity
 
 BASELINE_ENGINE = "onnxruntime"
 """What most users run today, with its defaults: the form every gain is measured against."""
-TIMED_SAMPLES = 8
-AGREEMENT_SAMPLES = 3
+TIMED_SAMPLES = 6
+"""Where shapes differ from sample to sample; otherwise one is as good as many."""
+CHECKED_SAMPLES = 3
 
 
-def search(job: Job) -> dict[str, object]:
+def search(job: Job) -> dict[str, Any]:
     """Returns what was found, as JSON; the bundle is at `job.output`, every trial in `job.study`.
 
     Raises LimitError where the baseline is near chance or the budget too small. Ctrl-C during the search writes the
@@ -53,9 +56,8 @@ def search(job: Job) -> dict[str, object]:
         )
         try:
             _check_baseline(job, choosing)
-            own = "int8" if job.model.is_quantized else "f32"
             later = len(specs(job, "int8")) if shares.calibration else 0
-            race_all(job, own, job.model, choosing, races_later=later)
+            race_all(job, own_precision(job.model), job.model, choosing, races_later=later)
             quantized = _quantize(job, calibration, choosing) if shares.calibration else None
             if quantized is not None:
                 race_all(job, "int8", quantized, choosing)
@@ -67,13 +69,13 @@ def search(job: Job) -> dict[str, object]:
 
 def _start_baseline(job: Job) -> None:
     job.narrator.stage(f"baseline: {BASELINE_ENGINE} with its defaults")
-    samples = job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))
-    job.timed_inputs = [sample.inputs for sample in samples]
+    samples: list[Inputs] = [sample.inputs for sample in job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))]
+    shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
+    job.timed_inputs = samples if len(shapes) > 1 else samples[:1]
     job.model.save(job.original)
-    precision = "int8" if job.model.is_quantized else "f32"
-    spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, precision, job.objective)
+    spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, own_precision(job.model), job.objective)
     contender = open_contender(spec, job.original, job.timed_inputs)
-    job.reference = [contender.remote(inputs) for inputs in job.timed_inputs[:AGREEMENT_SAMPLES]]
+    job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
     latency = measure_latency(contender.remote.block, seconds=min(2.0, 0.05 * job.budget.remaining))
     job.kept = [Kept(spec, job.model, contender, latency.estimate)]
     result = TrialResult(
@@ -159,6 +161,11 @@ def _save_interrupted(job: Job) -> None:
     words = f"interrupted: the best so far is written, not confirmed ({job.best.spec.label})"
     job.write(job.best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
     job.narrator.decide(f"{words} -> {job.output}")
+
+
+def own_precision(model: Model) -> Precision:
+    """Returns the precision of the model as it came."""
+    return "int8" if model.is_quantized else "f32"
 
 
 def _close(job: Job) -> None:

@@ -87,7 +87,7 @@ def _run(job: Job, spec: TrialSpec, path: Path, model: Model, choosing: DataSet,
     won = False
     try:
         if not quantized_here:
-            check_agreement(challenger, job.reference, job.timed_inputs)
+            check_agreement(challenger, job.checked)
         compared = race({"best": best.contender, "challenger": challenger}, seconds=seconds)["challenger"]
         ratio, verdict = compared.speedup.ratio, compared.verdict
         words = f"{ratio.point:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}) against {best.spec.label}"

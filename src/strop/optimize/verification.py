@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 from strop import __version__
 from strop.engines.compile import compile_model
@@ -11,14 +12,15 @@ from strop.engines.contract import CompiledModel
 from strop.loader.format import MODEL
 from strop.machine import machine
 from strop.model.load import load_model
+from strop.model.preprocess import Preprocess
 from strop.optimize.events import Event, Listener, nobody
-from strop.optimize.scoring import Scoring, choose_scoring
+from strop.optimize.scoring import DecodeSource, LabelSource, MetricSource, Scoring, choose_scoring
 from strop.quality.agreement import agreement
 from strop.quality.comparison import compare_evaluations
 from strop.quality.contract import DataSet
 from strop.quality.data import open_data
 from strop.quality.evaluate import Evaluation, evaluate
-from strop.runtime.load import load_bundle
+from strop.runtime.load import load
 
 SCHEMA = "strop.verify/1"
 
@@ -26,7 +28,7 @@ SCHEMA = "strop.verify/1"
 def open_runnable(source: str) -> tuple[CompiledModel, Mapping[str, str]]:
     """Returns a bundle as it was shipped, or an ONNX file on ONNX Runtime, ready to run, and the model's metadata."""
     if source.endswith(".strop"):
-        bundle = load_bundle(source)
+        bundle = load(source)
         return bundle, load_model(bytes(bundle.bundle.member(MODEL))).metadata
     model = load_model(source)
     return compile_model(model, engine="onnxruntime"), model.metadata
@@ -37,15 +39,15 @@ def verify(
     b: str,
     data: object,
     *,
-    labels: object = None,
-    preprocess: object = None,
-    decode: object = None,
-    metric: object = None,
+    labels: LabelSource | None = None,
+    preprocess: str | Preprocess | None = None,
+    decode: DecodeSource | None = None,
+    metric: MetricSource | None = None,
     max_drop: str | float | None = None,
     relative: bool = False,
     command: str = "",
     on_event: Listener = nobody,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Returns the document `strop.verify/1` for two files (ONNX or bundles) on the same samples.
 
     With labels: both figures, their paired difference b - a in the metric's unit, and the drop (positive = loss).
@@ -54,7 +56,7 @@ def verify(
     (first, metadata), (second, _) = open_runnable(a), open_runnable(b)
     with closing(first), closing(second):
         opened = open_data(data, inputs=first.inputs, labels=labels, preprocess=preprocess)
-        document: dict[str, object] = {
+        document: dict[str, Any] = {
             "schema": SCHEMA,
             "strop": __version__,
             "command": command,

@@ -60,7 +60,7 @@ def comparison_table(document: Document) -> Table:
         table.add_row(
             row["engine"],
             interval(row["latency_ms"]),
-            interval(row["speedup"]),
+            "1" if row is document["results"][0] else interval(row["speedup"]),
             row["speedup"]["verdict"] if row["speedup"] else DASH,
             f"{agreement['relative_l2']:.1e}" if agreement else DASH,
             number(row["first_inference_ms"]),
