@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -41,13 +41,14 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class OutputDistance:
-    """The distance of one output over a data set: all its tensors taken as one, and the worst single sample."""
+    """The distance of one output over a data set: all its tensors taken as one, the worst sample, the error of each."""
 
     relative_l2: float
     max_abs: float
     mse: float
     worst_relative_l2: float
     worst_key: str
+    mse_per_sample: tuple[float, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,11 @@ class AgreementReport:
         return self.outputs[self.worst].relative_l2
 
     def to_json(self) -> dict[str, object]:
-        """Returns the fields, the worst output and its distance as a JSON object."""
-        return asdict(self) | {"worst": self.worst, "relative_l2": self.relative_l2}
+        """Returns the fields, the worst output and its distance as a JSON object, without the error of each sample."""
+        document = asdict(self) | {"worst": self.worst, "relative_l2": self.relative_l2}
+        for distance in document["outputs"].values():
+            del distance["mse_per_sample"]
+        return document
 
 
 def tensor_distance(a: Outputs, b: Outputs) -> Agreement:
@@ -179,6 +183,10 @@ class _Distance:
         return cls(float(error @ error), float(norm @ norm), float(np.abs(error).max(initial=0.0)), first.size, True)
 
     @property
+    def mse(self) -> float:
+        return self.squared_error / max(self.count, 1)
+
+    @property
     def relative_l2(self) -> float:
         if self.squared_error == 0:
             return 0.0
@@ -201,9 +209,10 @@ def _over_all(distances: list[_Distance], keys: list[str]) -> OutputDistance:
     return OutputDistance(
         whole.relative_l2,
         whole.max_abs,
-        whole.squared_error / max(whole.count, 1),
+        whole.mse,
         distances[worst].relative_l2,
         keys[worst],
+        tuple(distance.mse for distance in distances),
     )
 
 

@@ -5,6 +5,7 @@ Without this, "no accuracy lost" would be true of a model that had none.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -74,11 +75,26 @@ def _near_guess(evaluation: Evaluation, truth: list[object], classes: int | None
     known = max(classes or 0, len(set(truth)) if classes is None else 0, 2)
     drawing = min(count / known, 1.0)
     guess = max(drawing, _most_frequent(truth, count))
-    one_sided = proportion(hits, n, level=0.90)
-    if one_sided.low > guess or one_sided.high >= (1 + guess) / 2:
+    if _chance_of(hits, n, guess) <= 0.05 or proportion(hits, n, level=0.90).high >= (1 + guess) / 2:
         return None
     how = f"drawing one of {known} classes" if guess == drawing else "always naming the most frequent class"
     return f"{hits} of {n} are right ({hits / n:.1%}), {how} gives {guess:.1%}" + _shift(answers, truth, hits)
+
+
+def _chance_of(hits: int, n: int, guess: float) -> float:
+    """Returns the probability that guessing gives at least so many hits (the exact binomial tail)."""
+    if hits == 0 or guess >= 1:
+        return 1.0
+    counts = range(hits, n + 1)
+    logs = (
+        math.lgamma(n + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(n - k + 1)
+        + k * math.log(guess)
+        + (n - k) * math.log1p(-guess)
+        for k in counts
+    )
+    return min(1.0, math.fsum(map(math.exp, logs)))
 
 
 def _most_frequent(truth: list[object], count: int) -> float:

@@ -70,13 +70,13 @@ class Flip:
 def compare_evaluations(
     a: Evaluation, b: Evaluation, *, max_drop: float | None = None, relative: bool = False, level: float = 0.95
 ) -> AccuracyDifference:
-    """Returns b against a, evaluated on the same samples.
+    """Returns b against a, evaluated on the same samples (which each model may have had prepared in its own way).
 
     max_drop: the largest loss accepted, in the metric's unit, or as a share of a's value where `relative`.
     Shares of samples are compared by a score interval that holds when few samples or none differ, other ratios by the
     delta method, a user's function by a paired bootstrap (seeded).
     """
-    if a.keys != b.keys or a.metric.name != b.metric.name or a.data != b.data:
+    if a.keys != b.keys or a.targets != b.targets or a.metric.name != b.metric.name:
         raise UsageError(
             "usage.bad-option",
             "two evaluations can be compared only with the same metric on the same samples",
@@ -135,11 +135,13 @@ def _difference(a: Evaluation, b: Evaluation, level: float) -> tuple[Estimate, f
 def _needed(a: Evaluation, b: Evaluation, drop: float, bound: float, limit: float) -> int | None:
     """Returns about how many samples certify the drop seen: its bound's distance shrinks as 1 / sqrt(n).
 
-    Where no sample differs it shrinks as 1 / n, as in the rule of three.
+    Where no sample differs it shrinks as 1 / n, as in the rule of three. Rounded up to two digits.
     """
     room = limit - drop
     if room <= 0 or not math.isfinite(bound):
         return None
     nothing_differs = a.rows is not None and b.rows is not None and np.array_equal(a.rows, b.rows)
     shrink = (bound - drop) / room
-    return math.ceil(a.n * (shrink if nothing_differs else shrink**2))
+    needed = a.n * (shrink if nothing_differs else shrink**2)
+    unit = int(10 ** max(0, math.floor(math.log10(needed)) - 1))
+    return unit * math.ceil(needed / unit)

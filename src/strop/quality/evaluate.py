@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +10,14 @@ from strop.errors import DataError, UsageError
 from strop.measure.estimate import Estimate
 from strop.measure.statistics import paired_difference, proportion
 from strop.quality.contract import DataSet, Decode, Metric, MetricFactory, Outputs, Prediction, Progress, Run
+from strop.quality.decoders.argmax import Argmax, Ranking
 from strop.quality.decoders.scores import class_scores
+from strop.quality.fingerprint import fingerprint_of
 
 RESAMPLES = 400
 """How many samples with repetition a bootstrap draws; 10 lie beyond each end of a 95 % interval."""
 LARGEST_KEPT = 64
 """A prediction of more elements is kept as a hash: enough to see whether it changed."""
-_BY_CLASS = frozenset({"top1", "top5"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Evaluation:
 
     rows: one (numerator, denominator) per sample, [n, 2], or None for a user's function; keys, predictions and
     targets go with them (large arrays as hashes). without_prediction: samples whose outputs hold NaN, counted as
-    wrong. classes: the number of class scores, where the first output is a list of them.
+    wrong. classes: the number of class scores, where the decoder picks among them.
     """
 
     metric: Metric
@@ -89,14 +89,15 @@ def evaluate(
             hint="give --labels; without labels, agreement with the original can be measured",
         )
     scorer, classes = metric(), None
+    by_class = isinstance(decode, (Argmax, Ranking))  # then the position in the output is the class
     keys: list[str] = []
     predictions: list[Prediction] = []
     targets: list[object] = []
     for sample in data:
         outputs = run(sample.inputs)
-        if not keys:
+        if not keys and by_class:
             classes = _class_count(outputs)
-        if classes is not None and scorer.name in _BY_CLASS:
+        if classes is not None:
             _check_class(sample.target, classes, f"{data.name} ({sample.key})")
         prediction = decode(outputs, sample.inputs)
         if isinstance(prediction, float) and np.isnan(prediction):
@@ -163,11 +164,11 @@ def _check_class(target: object, classes: int, where: str) -> None:
 
 
 def _compact(value: object) -> object:
-    """Returns what is kept of a prediction or target."""
-    if isinstance(value, np.ndarray):
-        if value.ndim == 0:
-            return value.item()
-        if value.size > LARGEST_KEPT:
-            return f"{value.dtype} {list(value.shape)} {hashlib.sha256(value.tobytes()).hexdigest()[:16]}"
-        return tuple(value.reshape(-1).tolist())
-    return value.item() if isinstance(value, np.generic) else value
+    """Returns what is kept of a prediction or target: plain values, small arrays as tuples, the rest as a hash."""
+    if isinstance(value, np.ndarray) and value.size <= LARGEST_KEPT and value.dtype != object:
+        return value.item() if value.ndim == 0 else tuple(value.reshape(-1).tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return f"{type(value).__name__} {fingerprint_of(value)}"

@@ -127,7 +127,7 @@ def _fitted(array: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:
             got=f"{bad} of {array.size} values",
             hint="remove the sample, or repair what makes it (a division by zero in preprocessing?)",
         )
-    return np.ascontiguousarray(array) if array.ndim else array
+    return np.require(array, requirements=("C", "W", "E"))  # engines may refuse a read-only map of a file
 
 
 def _cast(array: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:

@@ -54,6 +54,12 @@ def test_arrays_stored_uncompressed_are_mapped_and_not_loaded(tmp_path: Path) ->
     assert np.array_equal(next(source.read([1])).inputs["x"], np.arange(24.0).reshape(2, 3, 4)[1])
 
 
+def test_samples_of_a_mapped_file_are_plain_arrays_that_may_be_written(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3, 4), np.float32))
+    array = next(iter(open_data(tmp_path / "x.npz", inputs=(IMAGE,)))).inputs["x"]
+    assert type(array) is np.ndarray and array.flags.writeable and array.flags.c_contiguous
+
+
 def test_npy_is_the_only_input(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((7, 3, 4), np.float32))
     assert len(open_data(str(tmp_path / "x.npy"), inputs=(IMAGE,))) == 7

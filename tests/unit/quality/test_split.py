@@ -29,7 +29,7 @@ def test_parts_are_disjoint_of_the_right_size_and_the_same_every_time(sizes, spa
     keys = [_keys(part) for part in parts]
     assert keys == [_keys(part) for part in again]
     assert tuple(map(len, keys)) == sizes == tuple(parts.sizes.values())
-    assert len(set(sum(keys, []))) == sum(sizes)
+    assert len({key for part in keys for key in part}) == sum(sizes)
     assert all(part == sorted(part) for part in keys)
 
 
