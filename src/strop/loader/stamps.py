@@ -1,8 +1,9 @@
 """Remembers which large members of which file were hashed already, so that only the first load pays for it.
 
-A stamp is an empty file in the cache folder, named for the bundle's device, inode, size and times and for the member's
-hash. It counts only when it is clearly younger than the bundle: a change within the file system's time step would keep
-the times. Where nothing can be written, there are no stamps, and every load hashes.
+A stamp is an empty file in the cache folder, named for the bundle's device, inode, size and modification time and for
+the member's hash. It counts only when it is clearly younger than the file's last change of any kind: a change within
+the file system's time step keeps the modification time, and that time can be set back; the change time cannot. Where
+nothing can be written, there are no stamps, and every load hashes.
 """
 
 from __future__ import annotations
@@ -59,6 +60,5 @@ def _stamp(status: os.stat_result, sha256: bytes) -> Path | None:
     folder = cache_directory()
     if folder is None:
         return None
-    # The change time is in the key too: unlike the modification time it cannot be set back.
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, sha256.hex())
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, sha256.hex())
     return folder / "stamps" / hashlib.sha256(repr(key).encode()).hexdigest()[:32]
