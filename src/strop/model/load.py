@@ -13,7 +13,7 @@ from strop.errors import ModelError, UsageError
 from strop.model import read
 from strop.model.complete import complete_outputs
 from strop.model.external import load_external_data
-from strop.model.model import Model, opset_of
+from strop.model.model import Model, dtype_of, opset_of
 from strop.model.normalize import normalize
 from strop.model.opset import raise_opset
 from strop.model.save import PROTO_LIMIT_BYTES, weight_bytes
@@ -47,8 +47,13 @@ def _load(source: str | Path | bytes | onnx.ModelProto | onnx_ir.Model) -> Model
     where = str(path) if path else "the model"
     load_external_data(proto, path.parent if path else None, where=where)
     _check_weights(proto, where)
-    proto = normalize(proto)
-    complete_outputs(proto)
+    _check_names(proto.graph, where)
+    try:
+        proto = normalize(proto)
+        complete_outputs(proto)
+    except Exception as error:  # onnx-ir raises whatever a broken graph leads it to
+        _check(proto, where)
+        raise _invalid(where, str(error) or type(error).__name__) from error
     _check(proto, where)
     raised, warnings = raise_opset(proto)
     model = Model(
@@ -107,7 +112,7 @@ def _check_weights(proto: onnx.ModelProto, where: str) -> None:
         if not tensor.HasField("raw_data"):
             continue
         count = int(np.prod(tensor.dims, dtype=np.int64))
-        bits = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize * 8
+        bits = np.dtype(dtype_of(tensor.data_type)).itemsize * 8
         packed = 4 if tensor.data_type in _FOUR_BITS else bits
         if len(tensor.raw_data) != (count * packed + 7) // 8:
             raise ModelError(
@@ -123,16 +128,32 @@ def _check_weights(proto: onnx.ModelProto, where: str) -> None:
 _FOUR_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1)
 
 
+def _check_names(graph: onnx.GraphProto, where: str) -> None:
+    """Raises where a node uses what nothing makes; the checker would, but wants the nodes sorted first."""
+    made = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
+    made |= {tensor.values.name for tensor in graph.sparse_initializer}
+    made.update(name for node in graph.node for name in node.output)
+    for node in graph.node:
+        for name in node.input:
+            if name not in made:
+                user = f"node {node.name!r} ({node.op_type}) uses {name!r}"
+                raise _invalid(where, f"{user}, which nothing makes")
+
+
 def _check(proto: onnx.ModelProto, where: str) -> None:
     if weight_bytes(proto) > PROTO_LIMIT_BYTES:
         return  # the checker would need the model as one message
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            "model.invalid",
-            "the model breaks the rules of ONNX",
-            where=where,
-            got=str(error).strip().splitlines()[0],
-            hint="export it again with a newer exporter, or ask its author for another file",
-        ) from error
+    except Exception as error:  # besides its ValidationError it lets text that is no text through
+        raise _invalid(where, str(error) or type(error).__name__) from error
+
+
+def _invalid(where: str, reason: str) -> ModelError:
+    return ModelError(
+        "model.invalid",
+        "the model breaks the rules of ONNX",
+        where=where,
+        got=reason.strip().splitlines()[0],
+        hint="export it again with a newer exporter, or ask its author for another file",
+    )

@@ -143,7 +143,15 @@ def shape_of(tensor_type: onnx.TypeProto.Tensor) -> tuple[int | str | None, ...]
 
 def dtype_of(element_type: int) -> str:
     """Returns the numpy name of an ONNX element type ("float32")."""
-    return str(onnx.helper.tensor_dtype_to_np_dtype(element_type))
+    try:
+        return str(onnx.helper.tensor_dtype_to_np_dtype(element_type))
+    except KeyError as error:
+        raise ModelError(
+            "model.invalid",
+            "the model breaks the rules of ONNX",
+            got=f"element type {element_type}, which does not exist",
+            hint="copy or download the model again, or export it again",
+        ) from error
 
 
 def _spec(value: onnx.ValueInfoProto, kind: str) -> TensorSpec:

@@ -88,7 +88,7 @@ def dynamic_width(batch: Size = "batch", *, opset: int = 17, seed: int = 0) -> o
         helper.make_node(
             "Conv", ["x", weights.add("w", 4, 1, 8, 2), weights.add("b", 4)], ["c"], "conv", strides=[8, 2]
         ),
-        helper.make_node("Squeeze", ["c", weights.constant("axis", np.array([2]))], ["s"], "squeeze"),
+        helper.make_node("Reshape", ["c", weights.constant("rows", np.array([0, 4, -1]))], ["s"], "reshape"),
         helper.make_node("Transpose", ["s"], ["t"], "transpose", perm=[0, 2, 1]),
         helper.make_node("MatMul", ["t", weights.add("m", 4, 6)], ["l"], "matmul"),
         helper.make_node("Softmax", ["l"], ["y"], "softmax", axis=2),
@@ -118,7 +118,7 @@ def lstm(batch: Size = "batch", *, constant_state: bool = False, opset: int = 17
         inputs += ["", weights.add("h0", 1, 1, 6), weights.add("c0", 1, 1, 6)]
     nodes = [
         helper.make_node("LSTM", inputs, ["", "h"], "lstm", hidden_size=6),
-        helper.make_node("Squeeze", ["h", weights.constant("axis", np.array([0]))], ["s"], "squeeze"),
+        helper.make_node("Reshape", ["h", weights.constant("rows", np.array([-1, 6]))], ["s"], "reshape"),
         helper.make_node("Gemm", ["s", weights.add("w2", 6, 3), weights.add("b2", 3)], ["y"], "fc"),
     ]
     return model(nodes, {"x": ("steps", batch, 8)}, {"y": (batch, 3)}, weights, opset=opset)
