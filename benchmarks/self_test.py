@@ -187,7 +187,9 @@ def main() -> int:
 
     kinds = list(units())
     rows = []
-    print(f"{'comparison':44} {'runs':>5} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>7} {'s each':>7}")
+    print(
+        f"{'comparison':44} {'runs':>5} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>7} {'s each':>7}"
+    )
     for share, (name, unit) in zip(_shares(same, len(kinds)), kinds, strict=True):
         rows.append(_shown(verdicts(times(unit, 10), times(unit, 10), share, f"A/A {name}")))
     for share, (name, unit) in zip(_shares(slowed, len(kinds)), kinds, strict=True):
@@ -198,12 +200,16 @@ def main() -> int:
     neighbours = []
     for threads in (1, 2):
         neighbours += after_another(network(layers=6, channels=64, size=28), threads, 6.0 if options.quick else 30.0)
-    print(f"\n{'latency right after another engine':44} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict")
+    print(
+        f"\n{'latency right after another engine':44} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict"
+    )
     for row in neighbours:
         speedup = row["speedup"]
         interval = f"{speedup['point']:.3f} [{speedup['low']:.3f}, {speedup['high']:.3f}]"
         checked = "checked" if row["condition"] == "rested" else "not checked"
-        print(f"{row['engine']} after {row['after']:29} {row['threads']:>7} {checked:>16} {interval:>24} {speedup['verdict']}")
+        print(
+            f"{row['engine']} after {row['after']:29} {row['threads']:>7} {checked:>16} {interval:>24} {speedup['verdict']}"
+        )
 
     undisturbed = all(row["speedup"]["verdict"] == Verdict.SAME for row in neighbours if row["condition"] == "rested")
     alarms_allowed = series.alarms_allowed if same == series.same else max(1, same // 50)

@@ -8,13 +8,13 @@ Does not: download anything. Start reading at: `run_demo`.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from strop.documents import to_text
 from strop.errors import NotSupportedError
 from strop.optimize.api import optimize
 from strop.optimize.events import Listener, nobody
@@ -104,5 +104,5 @@ def run_demo(
         command=command,
         on_event=on_event,
     )
-    write_whole(folder / "result.json", [json.dumps(result.document, indent=1, default=str).encode()])
+    write_whole(folder / "result.json", [to_text(result.document, indent=1).encode()])
     return result.document

@@ -14,8 +14,8 @@ import pytest
 
 import strop
 from strop.engines.compile import compile_model
-from strop.engines.contract import Availability, Settings
-from strop.errors import BundleError
+from strop.engines.contract import Settings
+from strop.errors import BundleError, NotSupportedError
 from strop.loader import open_bundle
 from strop.model.load import load_model
 from strop.runtime.bundle import write_bundle
@@ -114,10 +114,11 @@ def test_a_bundle_measured_on_one_engine_runs_on_another_with_fallback(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = pack("reference")
-    monkeypatch.setattr(
-        "strop.engines.reference.ReferenceEngine.available",
-        lambda self: Availability(False, "not installed"),
-    )
+
+    def missing(self: object) -> None:
+        raise NotSupportedError("unsupported.engine-missing", "it is not installed", hint="install it")
+
+    monkeypatch.setattr("strop.engines.reference.ReferenceEngine.load", missing)
     with pytest.warns(UserWarning, match="running it on onnxruntime instead"):
         model = strop.load(path, fallback=True)
     with model:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from strop.documents import to_text
 from strop.optimize.events import Event, Listener
 
 WIDTH_OF_FILES = 140
@@ -29,7 +29,7 @@ def errors_console() -> Console:
 
 def write_json(document: Mapping[str, object]) -> None:
     """Writes one document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=1, default=str, allow_nan=False) + "\n")
+    sys.stdout.write(to_text(document, indent=1) + "\n")
     sys.stdout.flush()
 
 

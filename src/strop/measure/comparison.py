@@ -14,7 +14,7 @@ from strop.measure.estimate import Estimate, Speedup, Verdict
 from strop.measure.rounds import rounds_needed, speedup
 from strop.measure.statistics import median_estimate
 from strop.measure.turns import LocalTurn, Turn, wait_until_idle
-from strop.measure.warmup import warm_up
+from strop.measure.warmup import WarmUp, warm_up
 
 DEFAULT_SECONDS_PER_CALLABLE = 2.5
 """A pair takes 5 s by default."""
@@ -81,9 +81,11 @@ def compare_blocks(
     """Returns what `compare` returns, for blocks that run here or in worker processes."""
     seconds = _checked(turns, seconds, margin, level)
     start = clock.now()
-    firsts, calls = _warm_all(turns, seconds=seconds * WARM_UP_SHARE, clock=clock)
+    warm, waited = _warm_all(turns, seconds=seconds * WARM_UP_SHARE, clock=clock)
+    counts = _calls_per_block({name: one.call_seconds for name, one in warm.items()})
     least = rounds_needed(level)
-    mirrored = 2 * least * sum(max(BLOCK_SECONDS, calls[name]) for name in turns) <= seconds
+    half_round = waited + sum(counts[name] * warm[name].call_seconds for name in turns)
+    mirrored = 2 * least * half_round <= seconds
     generator = np.random.default_rng(seed)
     samples: dict[str, list[float]] = {name: [] for name in turns}
     rounds: list[list[float]] = []
@@ -95,7 +97,7 @@ def compare_blocks(
         order = [names[index] for index in generator.permutation(len(names))]
         logs = dict.fromkeys(names, 0.0)
         for name in order + order[::-1] if mirrored else order:
-            taken = _take_turn(turns, name, settle=name != previous, call_seconds=calls[name], clock=clock)
+            taken = _take_turn(turns, name, counts[name], settle=name != previous, clock=clock)
             samples[name].extend(taken)
             logs[name] += float(np.log(max(float(np.median(taken)), 1e-9)))
             previous = name
@@ -109,31 +111,43 @@ def compare_blocks(
             median_estimate(samples[name]),
             speedup(table[:, 0] - table[:, column], level=level, margin=margin),
             np.array(samples[name]),
-            firsts[name],
+            warm[name].first_seconds,
         )
         for column, name in enumerate(names)
     }
 
 
-def _warm_all(turns: Mapping[str, Turn], *, seconds: float, clock: Clock) -> tuple[dict[str, float], dict[str, float]]:
-    firsts, calls = {}, {}
+def _warm_all(turns: Mapping[str, Turn], *, seconds: float, clock: Clock) -> tuple[dict[str, WarmUp], float]:
+    """Warms all up in turn; returns also the seconds that waiting between the turns took."""
+    warm, waited = {}, 0.0
     for name, turn in turns.items():
-        wait_until_idle(turns.values(), clock=clock)
-        warm = warm_up(turn.block, seconds=seconds / len(turns), clock=clock)
-        firsts[name], calls[name] = warm.first_seconds, warm.call_seconds
-    return firsts, calls
+        waited += wait_until_idle(turns.values(), clock=clock)
+        warm[name] = warm_up(turn.block, seconds=seconds / len(turns), clock=clock)
+    return warm, waited
 
 
-def _take_turn(turns: Mapping[str, Turn], name: str, *, settle: bool, call_seconds: float, clock: Clock) -> list[float]:
+def _calls_per_block(call_seconds: Mapping[str, float]) -> dict[str, int]:
+    """Returns for each name how many calls make a block, the same for all that take about as long as the first.
+
+    The median of few calls from a skewed distribution depends on how many they are; what is nearly equal must not come
+    to differ by that.
+    """
+    baseline = next(iter(call_seconds.values()))
+    return {
+        name: max(1, round(BLOCK_SECONDS / max(baseline if baseline / 2 < seconds < baseline * 2 else seconds, 1e-7)))
+        for name, seconds in call_seconds.items()
+    }
+
+
+def _take_turn(turns: Mapping[str, Turn], name: str, count: int, *, settle: bool, clock: Clock) -> list[float]:
     """Runs one block; on a change of turn waits for the others' threads, and drops a first call that wakes its own.
 
-    A call longer than a block settles within itself, and dropping it would double the time.
+    A call as long as a block settles within itself, and dropping it would double the time.
     """
     if settle:
         wait_until_idle(turns.values(), clock=clock)
-    n = max(1, round(BLOCK_SECONDS / max(call_seconds, 1e-7)))
-    dropped = 1 if settle and n > 1 else 0
-    return list(turns[name].block(n + dropped)[dropped:])
+    dropped = 1 if settle and count > 1 else 0
+    return list(turns[name].block(count + dropped)[dropped:])
 
 
 def _checked(turns: Mapping[str, Turn], seconds: float | None, margin: float, level: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from strop.documents import to_text
 from strop.errors import FileError
 from strop.measure.clock import timestamp
 from strop.optimize.trial import TrialResult
@@ -45,11 +46,11 @@ class Study:
 
     def fact(self, name: str, value: object) -> None:
         """Records a fact of the whole run (model, machine, command, plan, confirmation)."""
-        self._write("insert or replace into facts values (?, ?)", (name, json.dumps(value)))
+        self._write("insert or replace into facts values (?, ?)", (name, to_text(value)))
 
     def add(self, result: TrialResult) -> None:
         """Records a finished trial."""
-        row = (result.spec.key, timestamp(), json.dumps(result.to_json()))
+        row = (result.spec.key, timestamp(), to_text(result.to_json()))
         self._write("insert into trials (key, finished, result) values (?, ?, ?)", row)
 
     def decide(self, words: str) -> None:

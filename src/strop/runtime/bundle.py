@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import strop
+from strop.documents import plain, to_text
 from strop.engines.contract import ModelSource, Settings
 from strop.engines.registry import get_engine
 from strop.errors import UsageError
@@ -66,7 +65,7 @@ def write_bundle(
     members: dict[str, bytes] = {MODEL: model.to_bytes()}
     vectors = [_add_vector(members, model, number, vector) for number, vector in enumerate(test_vectors)]
     if report is not None:
-        members[REPORT] = json.dumps(_plain(report), indent=1, sort_keys=True).encode()
+        members[REPORT] = to_text(report, indent=1, sort_keys=True).encode()
     hashes = {name: sha256(data).hexdigest() for name, data in members.items()}
     version = get_engine(engine).available().version
     # The cache is a folder of this machine; a bundle of another's making must not name where to write.
@@ -88,7 +87,7 @@ def write_bundle(
         },
         "native": False,
         "hashes": hashes,
-        "metadata": _plain(metadata or {}),
+        "metadata": plain(metadata or {}),
     }
     return write_container(path, {MANIFEST: dump_manifest(manifest), **members})
 
@@ -116,16 +115,3 @@ def _add_vector(
             members[member] = npy_bytes(array)
             places[kind][spec.name] = member
     return places
-
-
-def _plain(value: object) -> object:
-    """Returns `value` as JSON can hold it: what is not finite becomes null, so that no report is lost over a NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

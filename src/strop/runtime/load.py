@@ -185,20 +185,17 @@ def _own_engine(bundle: Bundle) -> Engine:
     needs = bundle.manifest["needs"]
     try:
         engine = get_engine(needs["engine"])
-        available = engine.available()
-        if available.available:
-            return engine
-        why = available.why
-    except UsageError as error:
-        why = error.what
-    raise NotSupportedError(
-        "bundle.needs",
-        f"the bundle needs the engine {needs['engine']}, which cannot be used here",
-        where=str(bundle.path),
-        got=why,
-        expected=f"{needs['engine']} {needs['version']}".strip(),
-        hint=f"install it, or load with fallback=True to run the model on {FALLBACK}",
-    )
+        engine.load()
+    except (UsageError, NotSupportedError) as error:
+        raise NotSupportedError(
+            "bundle.needs",
+            f"the bundle needs the engine {needs['engine']}, which cannot be used here",
+            where=str(bundle.path),
+            got=error.what,
+            expected=f"{needs['engine']} {needs['version']}".strip(),
+            hint=f"{error.hint}; or load with fallback=True to run the model on {FALLBACK}",
+        ) from error
+    return engine
 
 
 def _settings(bundle: Bundle) -> Settings:

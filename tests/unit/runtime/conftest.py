@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from strop.engines.base import CompiledBase
-from strop.engines.contract import Availability, Settings
+from strop.engines.contract import Settings
 from strop.engines.source import StoredModel
 from strop.errors import NotSupportedError, UsageError
 from strop.model.specs import TensorSpec
@@ -27,14 +27,17 @@ class Doubling(CompiledBase[int]):
 
 
 class FakeEngine:
-    """Doubles its input; `refuses` and `available` stand in for what can be missing on a machine."""
+    """Doubles its input; `refuses` and `installed` stand in for what can be missing on a machine."""
 
     def __init__(self, name: str, *, installed: bool = True, refuses: bool = False) -> None:
         self.name, self.installed, self.refuses = name, installed, refuses
         self.compiled: list[Settings] = []
 
-    def available(self) -> Availability:
-        return Availability(self.installed, "" if self.installed else "not installed: pip install it", "1.2.3")
+    def load(self) -> None:
+        if not self.installed:
+            raise NotSupportedError(
+                "unsupported.engine-missing", f"{self.name} is not installed", hint="pip install it"
+            )
 
     def compile(self, model: StoredModel, settings: Settings) -> Doubling:
         if self.refuses:
