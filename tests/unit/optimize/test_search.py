@@ -1,0 +1,222 @@
+"""The search with engines of made-up speed: what it keeps, what it drops, and what it hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from strop.errors import LimitError, NotSupportedError
+from strop.measure.estimate import Estimate
+from strop.measure.memory import Memory
+from strop.model.load import load_model
+from strop.optimize import confirm, job, racing, search
+from strop.optimize.api import OptimizeResult, optimize
+from strop.optimize.trial import TrialSpec
+from strop.testing.models import convolution_classifier
+
+IMAGES = np.random.default_rng(0).normal(size=(40, 3, 16, 16)).astype(np.float32)
+
+
+class Remote:
+    """A worker whose requests take as long as it is told, and whose answers are the model's or worse."""
+
+    version = "1"
+
+    def __init__(self, seconds: float, answer: Any, log: list[str], label: str):
+        self.seconds, self.answer, self.log, self.label = seconds, answer, log, label
+        self.settings = {"threads": 1}
+        self._generator = np.random.default_rng(abs(hash(label)) % 2**32)
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = self.answer(inputs)
+        return found
+
+    def block(self, n: int) -> list[float]:
+        return list(self.seconds * self._generator.normal(1, 0.01, n))
+
+    def throughput_turn(self) -> Remote:
+        return self
+
+    def throughput(self, *, seconds: float) -> SimpleNamespace:
+        rate = 1 / self.seconds
+        return SimpleNamespace(per_second=Estimate(rate, rate, rate, 0.95, 10))
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def memory(self) -> Memory:
+        return Memory(100_000_000, 90_000_000)
+
+    def close(self) -> None:
+        self.log.append(f"closed {self.label}")
+
+
+class World:
+    """Speeds by trial label, in the search and (where they differ) when confirmed; labels whose answers are wrong."""
+
+    def __init__(self) -> None:
+        self.speeds: dict[str, float] = {}
+        self.confirmed: dict[str, float] = {}
+        self.wrong: set[str] = set()
+        self.refuses: set[str] = set()
+        self.interrupt_at: str | None = None
+        self.opened: list[str] = []
+        self.log: list[str] = []
+        model = load_model(convolution_classifier())
+        from strop.model.oracle import run_unoptimized
+
+        self.model = model
+        self.truth = lambda inputs: run_unoptimized(model, dict(inputs))
+        name = model.outputs[0].name
+        self.labels = [int(self.truth({"x": image[None]})[name].argmax()) for image in IMAGES]
+
+    def answer(self, label: str) -> Any:
+        if label not in self.wrong:
+            return self.truth
+        return lambda inputs: {name: -value for name, value in self.truth(inputs).items()}
+
+    def open(self, spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> racing.Contender:
+        label = spec.label
+        self.opened.append(label)
+        if label == self.interrupt_at:
+            raise KeyboardInterrupt
+        if spec.engine in self.refuses:
+            raise NotSupportedError("unsupported.model", f"{spec.engine} refuses this model", hint="another engine")
+        remote = Remote(self.speeds.get(label, 0.002), self.answer(label), self.log, label)
+        return racing.contend(spec, remote, inputs)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+    made = World()
+    written: dict[str, str] = {}
+
+    def write(self: job.Job, form: job.Kept, path: Path, report: Mapping[str, object]) -> None:
+        path.write_text(form.spec.label)
+        written["label"] = form.spec.label
+
+    def open_bundle(path: Path, *, inputs: object, batch: int = 1) -> Remote:
+        label = path.read_text()
+        seconds = made.confirmed.get(label, made.speeds.get(label, 0.002))
+        return Remote(seconds, made.answer(label), made.log, f"bundle {label}")
+
+    first = SimpleNamespace(total_ms=10.0)
+    monkeypatch.setattr(job.Job, "write", write)
+    monkeypatch.setattr(search, "open_contender", made.open)
+    monkeypatch.setattr("strop.optimize.trials.open_contender", made.open)
+    monkeypatch.setattr(confirm, "open_contender", made.open)
+    monkeypatch.setattr(confirm, "open_remote_bundle", open_bundle)
+    monkeypatch.setattr(confirm, "measure_first_inference", lambda *a, **k: first)
+    monkeypatch.setattr(confirm, "first_inference_of_bundle", lambda *a, **k: first)
+    monkeypatch.setattr("strop.optimize.trials.RACE_SECONDS", 0.6)
+    monkeypatch.setattr(confirm, "CONFIRMATION_RACE_SECONDS", 0.6)
+    monkeypatch.setattr(
+        "strop.optimize.trials.machine", lambda: SimpleNamespace(cores=1, fingerprint="test", to_json=dict)
+    )
+    yield made
+
+
+def run(world: World, tmp_path: Path, **options: Any) -> OptimizeResult:
+    data = {"x": IMAGES}
+    options = {"labels": world.labels, "max_drop": 0.05, "engines": ["onnxruntime", "openvino"]} | options
+    return optimize(world.model, data, output=tmp_path / "out.strop", **options)
+
+
+def statuses(result: OptimizeResult) -> dict[str, str]:
+    return {trial["label"]: trial["status"] for trial in result.document["trials"]}
+
+
+def test_the_fastest_accurate_form_is_handed_over(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015, "openvino int8, threads 1": 0.001}
+    result = run(world, tmp_path)
+    assert result.document["label"] == "openvino int8, threads 1"
+    assert result.document["gained"]
+    assert 1.8 < result.document["speedup"]["point"] < 2.2
+    assert statuses(result)["onnxruntime f32, threads 1"] == "dropped"
+    assert (tmp_path / "out.strop").read_text() == "openvino int8, threads 1"
+
+
+def test_a_faster_form_that_loses_accuracy_is_dropped_with_the_figures(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015, "openvino int8, threads 1": 0.0005}
+    world.wrong = {"openvino int8, threads 1"}
+    result = run(world, tmp_path)
+    assert result.document["label"] == "openvino f32, threads 1"
+    dropped = next(trial for trial in result.document["trials"] if trial["label"] == "openvino int8, threads 1")
+    assert dropped["status"] == "dropped"
+    assert "limit exceeded" in dropped["reason"]
+    assert dropped["accuracy"]["drop"] > 0.05
+
+
+def test_nothing_gained_hands_back_what_came_in(world: World, tmp_path: Path) -> None:
+    result = run(world, tmp_path)
+    assert not result.document["gained"]
+    assert result.document["speedup"] == {"point": 1.0, "low": 1.0, "high": 1.0, "verdict": "same"}
+    assert result.document["engine"] == "onnxruntime"
+    assert (tmp_path / "out.strop").exists()
+
+
+def test_what_does_not_hold_when_confirmed_is_not_handed_over(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015, "openvino int8, threads 1": 0.001}
+    world.confirmed = {"openvino int8, threads 1": 0.003}
+    result = run(world, tmp_path)
+    assert result.document["label"] == "openvino f32, threads 1"
+    assert result.document["not_confirmed"][0]["label"] == "openvino int8, threads 1"
+    assert "slower" in result.document["not_confirmed"][0]["reason"]
+
+
+def test_an_engine_that_refuses_the_model_is_recorded_and_not_asked_again(world: World, tmp_path: Path) -> None:
+    world.refuses = {"openvino"}
+    result = run(world, tmp_path)
+    assert statuses(result)["openvino f32, threads 1"] == "unsupported"
+    assert result.document["engine"] == "onnxruntime"
+
+
+def test_a_float_engine_that_disagrees_fails_and_is_never_raced(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0001}
+    world.wrong = {"openvino f32, threads 1"}
+    result = run(world, tmp_path)
+    failed = next(trial for trial in result.document["trials"] if trial["label"] == "openvino f32, threads 1")
+    assert failed["status"] == "failed"
+    assert failed["speedup"] is None
+    assert "other outputs" in failed["reason"]
+
+
+def test_labels_that_are_no_better_than_chance_stop_the_run(world: World, tmp_path: Path) -> None:
+    shuffled = [(label + 1) % 5 for label in world.labels]
+    with pytest.raises(LimitError) as caught:
+        run(world, tmp_path, labels=shuffled)
+    assert caught.value.code == "quality.near-chance"
+    assert not (tmp_path / "out.strop").exists()
+
+
+def test_an_interrupt_writes_the_best_so_far(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015}
+    world.interrupt_at = "onnxruntime int8, threads 1"
+    with pytest.raises(KeyboardInterrupt):
+        run(world, tmp_path)
+    assert (tmp_path / "out.strop").read_text() == "openvino f32, threads 1"
+
+
+def test_every_worker_is_closed(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015}
+    run(world, tmp_path)
+    assert {f"closed {label}" for label in world.opened} <= set(world.log)
+
+
+def test_a_budget_that_is_too_small_says_what_would_do(world: World, tmp_path: Path) -> None:
+    world.speeds = {"onnxruntime f32": 0.4}
+    with pytest.raises(LimitError) as caught:
+        run(world, tmp_path, budget="1s")
+    assert caught.value.code == "limit.budget"
+    assert caught.value.hint.startswith("--budget")
+
+
+def test_an_older_study_is_kept(world: World, tmp_path: Path) -> None:
+    run(world, tmp_path)
+    run(world, tmp_path)
+    assert (tmp_path / "out.study.db.1").exists()
