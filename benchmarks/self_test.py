@@ -76,7 +76,8 @@ def onnxruntime_call(model: onnx.ModelProto, threads: int) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda inputs=_inputs(model): session.run(None, inputs)
+    inputs = _inputs(model)
+    return lambda: session.run(None, inputs)
 
 
 def openvino_call(model: onnx.ModelProto, threads: int) -> Call | None:
@@ -88,7 +89,8 @@ def openvino_call(model: onnx.ModelProto, threads: int) -> Call | None:
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
     request = compiled.create_infer_request()
-    return lambda inputs=_inputs(model): request.infer(inputs, share_inputs=True, share_outputs=True)
+    inputs = _inputs(model)
+    return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
 
 
 def numpy_call() -> Call:
@@ -188,7 +190,7 @@ def main() -> int:
     kinds = list(units())
     rows = []
     print(
-        f"{'comparison':44} {'runs':>5} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>7} {'s each':>7}"
+        f"{'comparison':40} {'runs':>5} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>7} {'s each':>7}"
     )
     for share, (name, unit) in zip(_shares(same, len(kinds)), kinds, strict=True):
         rows.append(_shown(verdicts(times(unit, 10), times(unit, 10), share, f"A/A {name}")))
@@ -201,14 +203,14 @@ def main() -> int:
     for threads in (1, 2):
         neighbours += after_another(network(layers=6, channels=64, size=28), threads, 6.0 if options.quick else 30.0)
     print(
-        f"\n{'latency right after another engine':44} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict"
+        f"\n{'latency right after another engine':40} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict"
     )
     for row in neighbours:
         speedup = row["speedup"]
         interval = f"{speedup['point']:.3f} [{speedup['low']:.3f}, {speedup['high']:.3f}]"
         checked = "checked" if row["condition"] == "rested" else "not checked"
         print(
-            f"{row['engine']} after {row['after']:29} {row['threads']:>7} {checked:>16} {interval:>24} {speedup['verdict']}"
+            f"{row['engine']} after {row['after']:24} {row['threads']:>7} {checked:>16} {interval:>24} {speedup['verdict']}"
         )
 
     undisturbed = all(row["speedup"]["verdict"] == Verdict.SAME for row in neighbours if row["condition"] == "rested")
@@ -253,7 +255,8 @@ def _shares(total: int, parts: int) -> list[int]:
 
 def _shown(row: dict[str, object]) -> dict[str, object]:
     print(
-        f"{row['what']:44} {row['runs']:>5} {row['faster']:>7} {row['slower']:>7} {row['same']:>5} {row['cannot tell']:>12} "
+        f"{row['what']:40} {row['runs']:>5} {row['faster']:>7} {row['slower']:>7} {row['same']:>5} "
+        f"{row['cannot tell']:>12} "
         f"{row['half_width']:>7.2%} {row['seconds_each']:>7.2f}",
         flush=True,
     )

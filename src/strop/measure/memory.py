@@ -14,7 +14,7 @@ from strop.errors import MeasurementError
 from strop.measure.estimate import Estimate
 from strop.measure.quantiles import normal_quantile
 
-LEAST_GROWTH_BYTES = 256 * 1024
+LEAST_GROWTH_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def leak_slope(samples: Sequence[tuple[int, int]], *, level: float = 0.99) -> Le
     """Returns the slope of (calls so far, resident bytes), after the first third, in which caches fill.
 
     The slope is Theil and Sen's (the median of all pairwise slopes) with Kendall's interval: a single jump, as an
-    allocator makes, moves neither. It counts as a leak where the slope is above 0 both over all that is kept and over
-    its second half, and the growth is more than 256 KiB, so that memory which levels off passes.
+    allocator makes, moves neither. It counts as a leak where the slope is above 0, growth is more than 512 KiB, and the
+    second half of what is kept still grows at least half as fast, so that memory which levels off passes.
 
     Raises MeasurementError (`measure.too-few`) below 15 samples.
     """
@@ -72,7 +72,7 @@ def leak_slope(samples: Sequence[tuple[int, int]], *, level: float = 0.99) -> Le
     slope = _slope(kept, level)
     late = _slope(kept[len(kept) // 2 :], level=0.9)
     growth = slope.point / 1000 * (kept[-1, 0] - kept[0, 0])
-    leaking = slope.low > 0 and late.low > 0 and growth > LEAST_GROWTH_BYTES
+    leaking = slope.low > 0 and growth > LEAST_GROWTH_BYTES and late.low > 0 and late.point > slope.point / 2
     advice = (
         "memory grows from call to call. The allocator may be what keeps it: run again with "
         "MALLOC_ARENA_MAX=2, or with jemalloc preloaded, or call malloc_trim; if it still grows, the engine leaks"

@@ -13,7 +13,6 @@ from strop.measure.comparison import compare
 from strop.measure.estimate import Estimate, Verdict
 from strop.measure.statistics import proportion
 
-COMPARISONS = 20
 WINDOW_SECONDS = 0.01
 QUIET_SWING = 1.15
 
@@ -35,27 +34,28 @@ class NoiseReport:
 def self_test(
     seconds: float = 10.0,
     *,
+    comparisons: int = 20,
     work: Callable[[], object] | None = None,
     clock: Clock = SYSTEM,
     on_progress: Progress | None = None,
 ) -> NoiseReport:
-    """Returns what 20 comparisons of the same work with itself say, all together in about `seconds`.
+    """Returns what many comparisons of the same work with itself say, all together in about `seconds`.
 
-    Each comparison has 1/20 of the time, so `cannot tell` is common where `compare` by itself would say `same`;
+    Each has its share of the time only, so `cannot tell` is common where `compare` by itself would say `same`;
     `faster` and `slower` are false alarms, promised in at most 1 of 100.
     """
     work = work or _work()
     verdicts = {str(verdict): 0 for verdict in Verdict}
     windows: list[float] = []
-    for number in range(COMPARISONS):
-        result = compare({"once": work, "again": work}, seconds=seconds / COMPARISONS, clock=clock, seed=number)
+    for number in range(comparisons):
+        result = compare({"once": work, "again": work}, seconds=seconds / comparisons, clock=clock, seed=number)
         verdicts[str(result["again"].verdict)] += 1
         windows.extend(_windows(np.concatenate([result["once"].samples, result["again"].samples])))
         if on_progress:
-            on_progress((number + 1) / COMPARISONS)
+            on_progress((number + 1) / comparisons)
     slow, fast = np.percentile(windows, (95, 5))
     alarms = verdicts[Verdict.FASTER] + verdicts[Verdict.SLOWER]
-    rate = proportion(alarms, COMPARISONS)
+    rate = proportion(alarms, comparisons)
     swing = float(slow / fast)
     advice = []
     if swing >= QUIET_SWING:
@@ -65,7 +65,7 @@ def self_test(
         )
     if rate.low > 0.01:
         advice.append(
-            f"{alarms} of {COMPARISONS} comparisons of the same work raised a false alarm: do not trust verdicts here"
+            f"{alarms} of {comparisons} comparisons of the same work raised a false alarm: do not trust verdicts here"
         )
     return NoiseReport(verdicts, rate, swing, not advice, tuple(advice))
 

@@ -34,7 +34,7 @@ class Example:
         return {"import": heavy, "read": 2.0, "compile": 3.0, "first_run": 4.0}
 
     def chatter(self) -> str:
-        print("printed by Python")
+        sys.stdout.write("printed by Python\n")
         os.write(1, b"printed by an engine\n")
         return "heard"
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+
+from strop.measure.memory import leak_slope, memory_of, watch_memory
+from strop.measure.worker import Worker
+
+MEGABYTE = 1 << 20
+
+
+def readings(
+    growth_per_call: float, *, jumps: int = 0, saturating: bool = False, seed: int = 0
+) -> list[tuple[int, int]]:
+    generator = np.random.default_rng(seed)
+    calls = np.arange(1, 61) * 100
+    sizes = 50 * MEGABYTE + calls * growth_per_call + generator.normal(0, 64 * 1024, 60)
+    if saturating:
+        sizes += 20 * MEGABYTE * (1 - np.exp(-calls / 600))
+    for at in generator.integers(25, 60, jumps):
+        sizes[at:] += 4 * MEGABYTE
+    return [(int(call), int(size)) for call, size in zip(calls, sizes, strict=True)]
+
+
+def test_the_peak_stays_when_memory_is_given_back() -> None:
+    before = memory_of()
+    block = np.ones(64 * MEGABYTE // 8)
+    held = memory_of()
+    del block
+    after = memory_of()
+    assert held.steady_bytes - before.steady_bytes > 60 * MEGABYTE
+    assert after.peak_bytes >= held.steady_bytes
+    assert after.steady_bytes < held.steady_bytes - 60 * MEGABYTE
+
+
+def test_memory_of_a_worker_is_its_own() -> None:
+    with Worker("hosted_examples:example") as worker:
+        memory = worker.memory()
+    assert 5 * MEGABYTE < memory.steady_bytes <= memory.peak_bytes < 200 * MEGABYTE
+
+
+def test_an_injected_leak_is_found_and_its_slope_covered() -> None:
+    found = [leak_slope(readings(1000.0, seed=seed)) for seed in range(50)]
+    assert all(leak.leaking for leak in found)
+    assert sum(leak.bytes_per_thousand.low <= 1e6 <= leak.bytes_per_thousand.high for leak in found) >= 47
+    assert "MALLOC_ARENA_MAX" in found[0].advice
+
+
+def test_a_clean_model_passes() -> None:
+    leaks = [leak_slope(readings(0.0, seed=seed)) for seed in range(200)]
+    assert sum(leak.leaking for leak in leaks) <= 2
+    assert leaks[0].advice == ""
+
+
+def test_caches_that_fill_and_a_jump_of_the_allocator_are_no_leak() -> None:
+    assert not any(leak_slope(readings(0.0, saturating=True, seed=seed)).leaking for seed in range(20))
+    assert not any(leak_slope(readings(0.0, jumps=1, seed=seed)).leaking for seed in range(20))
+
+
+def test_a_real_leak_is_found_and_a_real_reuse_is_not() -> None:
+    kept = []
+
+    def leak(n: int) -> None:
+        for _ in range(n):
+            kept.append(np.ones(MEGABYTE // 16))
+
+    def reuse(n: int) -> None:
+        for _ in range(n):
+            np.ones(MEGABYTE // 16)
+
+    assert leak_slope(watch_memory(leak, calls=120)).leaking
+    assert not leak_slope(watch_memory(reuse, calls=600)).leaking
