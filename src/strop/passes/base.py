@@ -1,4 +1,4 @@
-"""What a pass is: it checks what it requires, rewrites the graph in place, checks what it ensures, and says what came from what."""
+"""What a pass is: it checks what it requires and ensures, rewrites the graph, and says what came from what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from strop.model.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The node called `node` now does what the nodes `sources` did before; node None: they are gone without a successor."""
+    """The node called `node` does what the nodes `sources` did before; None: they are gone without a successor."""
 
     node: str | None
     sources: tuple[str, ...]
@@ -29,14 +29,16 @@ class Rewrites:
 
     def add(self, node: onnx_ir.Node | None, *sources: onnx_ir.Node) -> None:
         """Notes that `node` took over the work of `sources`."""
-        self.origins.append(Origin(node and (node.name or ""), tuple(source.name or "" for source in sources)))
+        self.origins.append(
+            Origin(None if node is None else node.name or "", tuple(source.name or "" for source in sources))
+        )
 
     def __len__(self) -> int:
         return len(self.origins)
 
 
 class Pass(ABC):
-    """A rewrite of an onnx-ir model in place. A subclass says what it needs, does and promises; the base class checks it.
+    """A rewrite of an onnx-ir model in place. Subclasses say what they need, do and promise; this class checks it.
 
     Example:
         >>> from strop.model.load import load_model
@@ -52,24 +54,24 @@ class Pass(ABC):
         return type(self).__name__
 
     def __call__(self, model: onnx_ir.Model) -> Rewrites:
-        """Rewrites `model` in place and returns what was changed; the model's inputs and outputs stay what they were."""
+        """Rewrites `model` in place and returns what was changed; its inputs and outputs stay what they were."""
         self.requires(model)
         door = _door(model)
         rewrites = Rewrites(self.name)
-        self.rewrite(model, rewrites)
+        self._rewrite(model, rewrites)
         if _door(model) != door:
             raise AssertionError(f"{self.name} changed the model's inputs or outputs: {door} -> {_door(model)}")
         self.ensures(model)
         return rewrites
 
-    def requires(self, model: onnx_ir.Model) -> None:
+    def requires(self, model: onnx_ir.Model) -> None:  # noqa: B027  nothing, unless a subclass says so
         """Raises ModelError where the pass cannot work on `model`."""
 
     @abstractmethod
-    def rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
         """Changes `model` in place and notes in `rewrites` what became of which node."""
 
-    def ensures(self, model: onnx_ir.Model) -> None:
+    def ensures(self, model: onnx_ir.Model) -> None:  # noqa: B027  as above
         """Raises AssertionError where the pass left something undone."""
 
 

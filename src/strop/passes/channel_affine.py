@@ -1,4 +1,4 @@
-"""y = scale * x + shift per channel: how BatchNormalization, Mul, Add, Div and Sub are read, and folded into a linear operator.
+"""y = scale * x + shift per channel: how BatchNormalization, Mul, Add, Div and Sub are folded into a linear operator.
 
 Backward (the affine comes after the operator) is always exact in real numbers. Forward (it comes before) is exact where
 every output position sees the whole kernel: a padded convolution sees zeros, not shifts, at its border.
@@ -39,7 +39,7 @@ class ChannelAffine:
 
 
 def batch_norm_affine(node: onnx_ir.Node) -> ChannelAffine | None:
-    """Returns what a BatchNormalization does at inference; None in training mode or with statistics that are computed."""
+    """Returns what a BatchNormalization does at inference; None in training mode or with computed statistics."""
     if not standard(node, "BatchNormalization") or int_attribute(node, "training_mode", 0) != 0:
         return None
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):

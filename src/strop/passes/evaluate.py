@@ -12,7 +12,9 @@ from onnx.reference import ReferenceEvaluator
 from strop.passes.base import opset_of
 
 
-def evaluate_node(node: onnx_ir.Node, arrays: Sequence[np.ndarray | None], model: onnx_ir.Model) -> list[np.ndarray] | None:
+def evaluate_node(
+    node: onnx_ir.Node, arrays: Sequence[np.ndarray | None], model: onnx_ir.Model
+) -> list[np.ndarray] | None:
     """Returns the node's outputs for constant inputs; None where the reference evaluator cannot compute it."""
     proto = onnx_ir.to_proto(node)
     names = [f"input_{index}" if array is not None else "" for index, array in enumerate(arrays)]

@@ -1,4 +1,4 @@
-"""Computes what never changes while the model is built, not each time it runs: constants and the shape arithmetic on them."""
+"""Computes what never changes once, not each time the model runs: constants, and the shape arithmetic on them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LARGEST_BYTES = 1 << 20
 
 _LEFT_ALONE = frozenset(
     # Random, or the form in which quantized models store their weights.
-    ["RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout"]
-    + ["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Constant"]
+    "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli Dropout "
+    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Constant".split()
 )
 
 
 class FoldConstants(Pass):
     """Replaces nodes whose inputs are all constant, and what reads known sizes of a shape, by constants."""
 
-    def rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
         for node in all_nodes(model.graph):
             arrays = _known_sizes(node)
             if arrays is None:
@@ -38,7 +38,10 @@ class FoldConstants(Pass):
 def _computed(node: onnx_ir.Node, model: onnx_ir.Model) -> list[np.ndarray] | None:
     if node.domain not in ("", "ai.onnx") or node.op_type in _LEFT_ALONE or not node.inputs:
         return None
-    if any(attribute.type in (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS) for attribute in node.attributes.values()):
+    if any(
+        attribute.type in (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS)
+        for attribute in node.attributes.values()
+    ):
         return None
     arrays = [constant_of(value) for value in node.inputs]
     if any(array is None for array, value in zip(arrays, node.inputs, strict=True) if value is not None):

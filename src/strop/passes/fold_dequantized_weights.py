@@ -11,13 +11,21 @@ import onnx_ir
 
 from strop.passes.base import Pass, Rewrites
 from strop.passes.evaluate import evaluate_node
-from strop.passes.graph import add_initializer, all_nodes, constant_of, input_at, int_attribute, replace_output, standard
+from strop.passes.graph import (
+    add_initializer,
+    all_nodes,
+    constant_of,
+    input_at,
+    int_attribute,
+    replace_output,
+    standard,
+)
 
 
 class FoldDequantizedWeights(Pass):
     """Replaces DequantizeLinear of a constant by the float constant."""
 
-    def rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
         for node in all_nodes(model.graph):
             if not standard(node, "DequantizeLinear") or node.outputs[0].is_graph_output():
                 continue

@@ -15,7 +15,7 @@ from strop.passes.graph import all_nodes, constant_of, replace_output, sole_cons
 class FoldScaleShift(Pass):
     """Takes out every Mul, Add, Div and Sub by constants that the linear operator before or behind can do as well."""
 
-    def rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
         for node in all_nodes(model.graph):
             if not standard(node, "Mul", "Add", "Div", "Sub"):
                 continue

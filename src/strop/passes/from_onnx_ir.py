@@ -25,7 +25,7 @@ class FromOnnxIr(Pass):
         """The inner pass's name."""
         return type(self.inner).__name__.removesuffix("Pass")
 
-    def rewrite(self, model: Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: Model, rewrites: Rewrites) -> None:
         before = [node.name or "" for node in model.graph]
         self.inner(model)
         after = {node.name or "" for node in model.graph}

@@ -72,7 +72,7 @@ def free_name(graph: onnx_ir.Graph, name: str) -> str:
 
 
 def replace_output(old: onnx_ir.Value, new: onnx_ir.Value) -> None:
-    """Lets all readers of `old` read `new`; where `old` is an output of the graph, `new` takes its place and its name."""
+    """Lets all readers of `old` read `new`; where `old` is an output of the graph, `new` takes its place and name."""
     was_output, name = old.is_graph_output(), old.name
     onnx_ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     if was_output:

@@ -14,7 +14,7 @@ class NameNodes(Pass):
     Names depend on the graph alone, so a name quoted from one run is good in the next.
     """
 
-    def rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
         taken: set[str] = {node.name for node in model.graph if node.name}
         seen: set[str] = set()
         for node in all_nodes(model.graph):
@@ -32,5 +32,6 @@ class NameNodes(Pass):
             rewrites.origins.append(Origin(name, (old,)))
 
     def ensures(self, model: onnx_ir.Model) -> None:
+        """Every node has a name of its own."""
         names = [node.name for node in model.graph]
         assert all(names) and len(set(names)) == len(names), "two nodes share a name"

@@ -17,7 +17,7 @@ class RemoveIdentity(Pass):
     It stays where an output of the model would become an input, a constant or a second output.
     """
 
-    def rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
+    def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
         for node in all_nodes(model.graph):
             source = node.inputs[0] if node.inputs else None
             if source is None or not (standard(node, "Identity") or _is_idle_dropout(node)):

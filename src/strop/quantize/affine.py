@@ -1,7 +1,7 @@
 """The arithmetic of 8 bits: real = scale * (integer - zero_point), and how scale and zero point follow from a range.
 
-Sources: Jacob et al. 2018 (Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference)
-for the nudged zero point; ONNX QuantizeLinear for the rounding (half to even).
+Sources: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", for the nudged zero point; ONNX QuantizeLinear for the rounding (half to even).
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class ActivationScale:
     def quantize(self, values: np.ndarray) -> np.ndarray:
         """Returns the u8 codes of `values`, as ONNX QuantizeLinear computes them."""
         codes = np.rint(values.astype(np.float32) / self.scale) + self.zero_point
-        return np.clip(codes, 0, ACTIVATION_LEVELS).astype(np.uint8)
+        return np.asarray(np.clip(codes, 0, ACTIVATION_LEVELS), np.uint8)
 
     def dequantize(self, codes: np.ndarray) -> np.ndarray:
         """Returns the real values of u8 codes (float32)."""
-        return (codes.astype(np.float32) - np.float32(self.zero_point)) * self.scale
+        return np.asarray((codes.astype(np.float32) - np.float32(self.zero_point)) * self.scale)

@@ -7,6 +7,7 @@ from the model before (one run that gives sizes, not tensors), each is reduced a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,11 +16,14 @@ import onnx
 
 from strop.errors import DataError
 from strop.model.model import Model
-from strop.quality.contract import DataSet, Run, Sample
+from strop.quality.contract import DataSet, Outputs, Run, Sample
 from strop.quantize.observers import Observer, finite_extremes
 
 Progress = Callable[[float], None]
 """Told which fraction is done."""
+
+Compile = Callable[[Model], AbstractContextManager[Run]]
+"""Opens a model so that it can be run, and closes it."""
 
 OVERRUN = 2
 """A later sample may be larger than the first; from this many times the allowed memory on, its group is divided."""
@@ -44,13 +48,13 @@ def calibrate(
     data: DataSet,
     *,
     memory_bytes: int,
-    compile_model: Callable[[Model], Run],
+    compile_model: Compile,
     on_progress: Progress | None = None,
 ) -> Calibration:
     """Returns what observers saw of the float tensors `values` over all samples of `data`.
 
-    Raises DataError `data.empty` and `data.not-finite` (the data themselves; a tensor inside the model that is not finite is
-    noted, not refused: masks are minus infinity).
+    Raises DataError `data.empty` and `data.not-finite` (for the data themselves; a tensor inside the model that is not
+    finite is noted, not refused: masks are minus infinity).
     """
     first = next(iter(data), None)
     if first is None:
@@ -68,32 +72,33 @@ def calibrate(
     steps, done = max(len(work), 1) * len(data), 0
     while work:
         group, start = work.pop(0)
-        run = _runner(model, [name for name in group if name not in first.inputs], compile_model)
-        for index, sample in enumerate(islice(data, start, None), start):
-            check_inputs(sample, data.name)
-            outputs = {**sample.inputs, **run(sample.inputs)}
-            for name in group:
-                _observe(name, outputs[name], observers[name], not_finite, sample)
-            taken = sum(outputs[name].nbytes for name in group)
-            peak, done = max(peak, taken), done + 1
-            if on_progress is not None:
-                on_progress(min(done / steps, 1.0))
-            if taken > OVERRUN * memory_bytes and len(group) > 1 and index + 1 < len(data):
-                middle = len(group) // 2
-                work[:0] = [(group[:middle], index + 1), (group[middle:], index + 1)]
-                steps += len(data) - index - 1
-                break
+        with _runner(model, [name for name in group if name not in first.inputs], compile_model) as run:
+            for index, sample in enumerate(islice(data, start, None), start):
+                check_inputs(sample, data.name)
+                outputs = {**sample.inputs, **run(sample.inputs)}
+                for name in group:
+                    _observe(name, outputs[name], observers[name], not_finite, sample)
+                taken = sum(outputs[name].nbytes for name in group)
+                peak, done = max(peak, taken), done + 1
+                if on_progress is not None:
+                    on_progress(min(done / steps, 1.0))
+                if taken > OVERRUN * memory_bytes and len(group) > 1 and index + 1 < len(data):
+                    middle = len(group) // 2
+                    work[:0] = [(group[:middle], index + 1), (group[middle:], index + 1)]
+                    steps += len(data) - index - 1
+                    break
     return Calibration(observers, not_finite, len(data), peak)
 
 
-def tensor_bytes(
-    model: Model, values: Sequence[str], sample: Sample, compile_model: Callable[[Model], Run]
-) -> dict[str, int]:
+def tensor_bytes(model: Model, values: Sequence[str], sample: Sample, compile_model: Compile) -> dict[str, int]:
     """Returns how many bytes each float tensor takes for `sample`; the model is run so that it gives sizes only."""
     names = {f"size {index}": value for index, value in enumerate(values) if value not in sample.inputs}
     nodes = [onnx.helper.make_node("Size", [value], [name]) for name, value in names.items()]
     outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, []) for name in names]
-    counts = compile_model(with_outputs(model, outputs, nodes))(sample.inputs) if names else {}
+    counts: Outputs = {}
+    if names:
+        with compile_model(with_outputs(model, outputs, nodes)) as run:
+            counts = run(sample.inputs)
     # Inputs are there anyway.
     return {value: 0 for value in values if value in sample.inputs} | {
         value: 4 * int(counts[name]) for name, value in names.items()
@@ -113,9 +118,7 @@ def groups(sizes: Mapping[str, int], memory_bytes: int) -> list[list[str]]:
     return result
 
 
-def with_outputs(
-    model: Model, outputs: Sequence[onnx.ValueInfoProto], nodes: Sequence[onnx.NodeProto] = ()
-) -> Model:
+def with_outputs(model: Model, outputs: Sequence[onnx.ValueInfoProto], nodes: Sequence[onnx.NodeProto] = ()) -> Model:
     """Returns the model with these outputs in place of its own, and further `nodes` behind its own."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.to_proto())
@@ -140,9 +143,9 @@ def check_inputs(sample: Sample, where: str) -> None:
             )
 
 
-def _runner(model: Model, values: Sequence[str], compile_model: Callable[[Model], Run]) -> Run:
+def _runner(model: Model, values: Sequence[str], compile_model: Compile) -> AbstractContextManager[Run]:
     if not values:
-        return lambda inputs: {}
+        return nullcontext(lambda inputs: {})
     outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in values]
     return compile_model(with_outputs(model, outputs))
 

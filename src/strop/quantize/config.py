@@ -14,23 +14,23 @@ ReduceRange = Literal["auto", "all", "first-layer", "no"]
 class QuantizeConfig:
     """What can be chosen; the defaults were chosen by measurement on real models.
 
-    activations: how the range of an activation is chosen; outliers: the share of values at each end that "percentile" cuts.
+    activations: how the range of an activation is chosen; outliers: the share that "percentile" cuts at each end.
     per_channel: one weight scale per output channel, else one per tensor.
-    reduce_range: weights in 7 bits where 8-bit products could overflow 16 bits on CPUs without dot-product instructions;
-      "auto": everywhere if this machine is such a CPU, else nowhere.
-    ignored_names, ignored_types, ignored_patterns: nodes that stay float, by name (or the name of what they compute), by
-      operator, by regular expression that matches the whole name.
-    every_convolution: quantize the output of each convolution, also where only float operators (SiLU) read it. ONNX Runtime
-      runs a convolution on integers only so; OpenVINO is faster, and the model more accurate, without.
+    reduce_range: weights in 7 bits, because 8-bit products can overflow 16 bits on CPUs without dot-product
+      instructions; "auto": everywhere if this machine has such a CPU, else nowhere.
+    ignored_names, ignored_types, ignored_patterns: nodes that stay float, by name (or the name of what they compute),
+      by operator, by regular expression that matches the whole name.
+    every_convolution: quantize the output of each convolution, also where only float operators (SiLU) read it. Only so
+      does ONNX Runtime run it on integers; without, OpenVINO is faster and the model more accurate.
     first_layer, last_layer: whether heavy operators that come first, or last, are quantized like all others.
     memory_bytes: how much the observed tensors of one run may take together, at most (one tensor may be larger).
 
     Example:
         >>> QuantizeConfig(ignored_types=("Gemm",)).activations
-        'mse'
+        'percentile'
     """
 
-    activations: RangeMethod = "mse"
+    activations: RangeMethod = "percentile"
     outliers: float = 1e-4
     per_channel: bool = True
     reduce_range: ReduceRange = "auto"

@@ -29,8 +29,8 @@ class Ignored:
 def find_ignored(model: onnx_ir.Model, config: QuantizeConfig, rewrites: Sequence[Rewrites]) -> Ignored:
     """Returns what the rules of `config` match in a prepared model.
 
-    A name may be a node's, that of a value it computes, or that of a node which was folded into it: users know their own
-    model, not ours.
+    A name may be a node's, that of a value it computes, or that of a node which was folded into it: users know their
+    own model, not ours.
     """
     aliases = _aliases(model, rewrites)
     rules: dict[str, tuple[str, ...]] = {}

@@ -21,8 +21,12 @@ def insert_pairs(
     *,
     per_channel: bool,
     seven_bits: frozenset[str],
+    kept: frozenset[str],
 ) -> None:
-    """Changes `model` in place into its QDQ form. `scales`: by the name of the activation; `seven_bits`: heavy node names."""
+    """Changes `model` in place into its QDQ form.
+
+    scales: by the name of the activation; seven_bits: names of heavy nodes; kept: names of nodes that must read floats.
+    """
     stored: dict[tuple[str, object], onnx_ir.Value] = {}
     for name, heavy in placement.heavy.items():
         source = heavy.node.inputs[0]
@@ -37,7 +41,7 @@ def insert_pairs(
         )
     quantized = {*placement.heavy, *placement.followers}
     for name, activation in placement.activations.items():
-        _quantize_activation(model.graph, name, activation, scales[name], quantized, frozenset(placement.skipped))
+        _quantize_activation(model.graph, name, activation, scales[name], quantized, kept)
 
 
 def _quantize_heavy(
@@ -69,7 +73,9 @@ def _quantize_heavy(
     if bias is not None:
         bias_name = str(node.inputs[2] and node.inputs[2].name)
         codes, unit = quantize_bias(bias, input_scale=source.scale, weight_scale=scale)
-        node.replace_input_with(2, _dequantized(graph, node, bias_name, codes, unit if axis is not None else unit[0], axis=0))
+        node.replace_input_with(
+            2, _dequantized(graph, node, bias_name, codes, unit if axis is not None else unit[0], axis=0)
+        )
 
 
 def _dequantized(
@@ -82,7 +88,9 @@ def _dequantized(
         add_initializer(graph, np.zeros(scale.shape, codes.dtype), f"{name}_zero_point"),
     ]
     attributes = {"axis": axis} if axis is not None and scale.ndim else {}
-    node = onnx_ir.node("DequantizeLinear", inputs, attributes, num_outputs=1, name=f"{inputs[0].name}_DequantizeLinear")
+    node = onnx_ir.node(
+        "DequantizeLinear", inputs, attributes, num_outputs=1, name=f"{inputs[0].name}_DequantizeLinear"
+    )
     _describe(node.outputs[0], f"{inputs[0].name}_dequantized", onnx_ir.DataType.FLOAT, onnx_ir.Shape(codes.shape))
     graph.insert_before(before, node)
     return node.outputs[0]
@@ -112,7 +120,9 @@ def _quantize_activation(
         return
     scale_value = add_initializer(graph, np.asarray(scale.scale), f"{name}_scale")
     zero_point = add_initializer(graph, np.asarray(scale.zero_point, np.uint8), f"{name}_zero_point")
-    quantize = onnx_ir.node("QuantizeLinear", [value, scale_value, zero_point], num_outputs=1, name=f"{name}_QuantizeLinear")
+    quantize = onnx_ir.node(
+        "QuantizeLinear", [value, scale_value, zero_point], num_outputs=1, name=f"{name}_QuantizeLinear"
+    )
     _describe(quantize.outputs[0], f"{name}_quantized", onnx_ir.DataType.UINT8, value.shape)
     dequantize = onnx_ir.node(
         "DequantizeLinear",

@@ -16,13 +16,19 @@ HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights: what quantization is for."""
 
 JOINING = ("Add", "Concat", "AveragePool", "GlobalAveragePool")
-"""Operators that compute on integers when all their inputs are quantized; worth it between quantized neighbours only."""
+"""Operators that compute on integers when all their inputs are; worth it only between quantized neighbours."""
 
 MOVING = (
     *("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Expand", "Tile"),
     *("DepthToSpace", "SpaceToDepth", "Split", "Pad", "Resize"),
 )
 """Operators that only move or pick numbers: what comes out has the scale of what went in."""
+
+FLOAT_ONLY = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent operators and their state stay float"),
+    **dict.fromkeys(("If", "Loop", "Scan"), "what is inside branches and loops stays float"),
+}
+"""Operators that hold weights, or graphs with weights, and why these stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,9 @@ def changing_inputs(node: onnx_ir.Node) -> list[onnx_ir.Value]:
     return [value for value in node.inputs if value is not None]
 
 
-def fused_output(node: onnx_ir.Node, keep: frozenset[str] = frozenset()) -> tuple[onnx_ir.Value, tuple[onnx_ir.Node, ...]]:
+def fused_output(
+    node: onnx_ir.Node, keep: frozenset[str] = frozenset()
+) -> tuple[onnx_ir.Value, tuple[onnx_ir.Node, ...]]:
     """Returns the value behind everything that engines fuse onto the node, and the fused nodes.
 
     That is a following Relu or Clip, and before it the bias of a matrix product. A node named in `keep` is never fused.

@@ -1,9 +1,10 @@
 """Which nodes compute in 8 bits and which values are quantized: a decision about the graph alone, before any data.
 
 The rule: a heavy operator reads quantized input. Joining and moving operators follow where everything they read can be
-quantized and somebody behind them wants it quantized. What a heavy operator computes is quantized, behind the activation
-that engines fuse onto it, where such a reader follows; where only float operators read it (HardSwish and SiLU, the end of
-the network) it stays float: rounding before a SiLU costs accuracy, and OpenVINO the fusion (1.4x on PP-OCR). So nothing behind the last heavy operator is touched (softmax, boxes, decoding), nothing inside If, Loop or Scan, no
+quantized and somebody behind them wants it quantized. What a heavy operator computes is quantized, behind the
+activation that engines fuse onto it, where such a reader follows; where only float operators read it (HardSwish, SiLU,
+the end of the network) it stays float: rounding before a SiLU costs accuracy, and OpenVINO its fusion (1.4x on PP-OCR).
+So nothing behind the last heavy operator is touched (softmax, boxes, decoding), nothing inside If, Loop or Scan, no
 recurrent operator, no integers.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 import onnx_ir
 
 from strop.passes.graph import constant_of, standard
-from strop.quantize.operators import HEAVY, JOINING, Heavy, changing_inputs, fused_output, moves, read_heavy
+from strop.quantize.operators import FLOAT_ONLY, HEAVY, JOINING, Heavy, changing_inputs, fused_output, moves, read_heavy
 
 
 @dataclass(slots=True)
@@ -60,6 +61,8 @@ def place(model: onnx_ir.Model, excluded: Mapping[str, str], *, every_convolutio
     keep = frozenset(excluded)
     result = Placement(skipped=dict(excluded))
     for node in nodes:
+        if node.op_type in FLOAT_ONLY:
+            result.skipped.setdefault(str(node.name), FLOAT_ONLY[node.op_type])
         if standard(node, *HEAVY) and node.name not in excluded:
             read = read_heavy(node)
             if isinstance(read, Heavy):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import onnx_ir
@@ -81,13 +82,17 @@ def quantize_model(
     seven_bits = _seven_bits(graph, placement, config)
     operators = {str(node.name): node.op_type for node in graph.graph}
     before = _weight_bytes(graph)
-    insert_pairs(graph, placement, scales, per_channel=config.per_channel, seven_bits=seven_bits)
+    insert_pairs(
+        graph, placement, scales, per_channel=config.per_channel, seven_bits=seven_bits, kept=frozenset(excluded)
+    )
     remove_unused()(graph)
     verify_ignored(graph, ignored)
     after = _weight_bytes(graph)
     report = QuantizeReport(
         config=config,
-        quantized={name: kind for name, kind in operators.items() if name in placement.heavy or name in placement.followers},
+        quantized={
+            name: kind for name, kind in operators.items() if name in placement.heavy or name in placement.followers
+        },
         kept_float=placement.skipped,
         ignored=ignored.rules,
         activations=_activations(placement, calibration, scales),
@@ -98,26 +103,31 @@ def quantize_model(
         quantized_weight_bytes=after,
         peak_bytes=calibration.peak_bytes,
         seven_bits=tuple(sorted(seven_bits)),
-        warnings=(*ignored.warnings, *_warnings(placement, calibration, chosen, before, after)),
+        warnings=(*ignored.warnings, *_warnings(placement, calibration, before, after)),
     )
     return Quantized(Model.from_ir(graph, like=model), report)
 
 
 def evenly_spread(data: DataSet, samples: int) -> DataSet:
-    """Returns `samples` samples spread evenly over `data` (folders are sorted by class: the first ones are all alike)."""
+    """Returns `samples` samples spread evenly over `data` (the first ones of a folder are all of one class)."""
     if samples < 1:
         raise DataError("data.empty", "samples is below 1", where=data.name, got=samples, hint="300 is a good number")
     return data if len(data) <= samples else data.subset([index * len(data) // samples for index in range(samples)])
 
 
-def _compile(model: Model) -> Run:
-    return get_engine("onnxruntime").compile(model, Settings())
+@contextmanager
+def _compile(model: Model) -> Iterator[Run]:
+    compiled = get_engine("onnxruntime").compile(model, Settings())
+    try:
+        yield compiled
+    finally:
+        compiled.close()
 
 
 def _float_edges(graph: onnx_ir.Model, config: QuantizeConfig) -> dict[str, str]:
     first = [] if config.first_layer else first_heavy(graph)
     last = [] if config.last_layer else last_heavy(graph)
-    return {**dict.fromkeys(first, "a first layer, which was to stay float"), **dict.fromkeys(last, "a last layer, which was to stay float")}
+    return dict.fromkeys((*first, *last), "a first or last layer, which was to stay float")
 
 
 def _require_something(placement: Placement, model: Model) -> None:
@@ -128,11 +138,10 @@ def _require_something(placement: Placement, model: Model) -> None:
         "quantize.nothing",
         "nothing in the model can be quantized",
         where=model.name,
-        got="; ".join(reasons[:3]) or "no convolution or matrix product with constant float32 weights outside If, Loop and Scan",
+        got="; ".join(reasons[:3])
+        or "no convolution or matrix product with constant float32 weights outside If, Loop and Scan",
         expected=f"{', '.join(HEAVY)} with constant float32 weights",
-        hint="use the model as it is; recurrent layers and computed weights stay float"
-        if not reasons
-        else "see the reasons; drop ignore rules that match too much",
+        hint="use the model as it is: recurrent layers and branches stay float; check the ignore rules",
     )
 
 
@@ -164,15 +173,15 @@ def _activations(
     )
 
 
-def _warnings(placement: Placement, calibration: Calibration, data: DataSet, before: int, after: int) -> list[str]:
+def _warnings(placement: Placement, calibration: Calibration, before: int, after: int) -> list[str]:
     result = []
     if calibration.samples < FEW_SAMPLES:
         result.append(f"only {calibration.samples} samples to calibrate with; some hundred are better")
-    silent = [
-        name for name in placement.observed if name in calibration.observers and calibration.observers[name].extremes.width == 0
-    ]
+    silent = [name for name in placement.observed if calibration.observers[name].extremes.width == 0]
     if silent:
-        result.append(f"{len(silent)} tensors never changed on these data ({', '.join(silent[:3])} ...): are they typical?")
+        result.append(
+            f"{len(silent)} tensors never changed on these data ({', '.join(silent[:3])} ...): are they typical?"
+        )
     if after > 0.5 * before:
         result.append(f"the weights take {after / before:.0%} of what they took: most of them stay float")
     return result

@@ -91,9 +91,7 @@ def _expected_error(centers: np.ndarray, counts: np.ndarray, values: Range) -> f
     step = values.width / ACTIVATION_LEVELS
     outside = np.maximum(centers - values.high, 0.0) + np.maximum(values.low - centers, 0.0)
     inside = outside == 0.0
-    import os
-    P=float(os.environ.get("P","2"))
-    return float((counts * outside**P).sum() + counts[inside].sum() * (step/2)**P / (P+1))
+    return float((counts * outside**2).sum() + counts[inside].sum() * step * step / 12.0)
 
 
 def _zeros_in_place(histogram: Histogram) -> np.ndarray:

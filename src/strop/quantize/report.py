@@ -19,7 +19,7 @@ class ActivationReport:
     same_as: str | None
 
     def to_json(self) -> dict[str, object]:
-        """Returns the figures as a JSON object; `same_as`: the tensor whose scale it shares because it only moves numbers."""
+        """Returns the figures as a JSON object; `same_as`: the tensor that it only moves, and whose scale it has."""
         return {
             "name": self.name,
             "seen": None if self.seen is None else self.seen.to_json(),
@@ -36,8 +36,8 @@ class QuantizeReport:
 
     quantized: node name -> operator, all nodes that compute in 8 bits; kept_float: node name -> why it stays float;
     ignored: each ignore rule of the user -> the nodes it matched; samples and fingerprint: the data used;
-    float_weight_bytes, quantized_weight_bytes: what all constants take; peak_bytes: the most that observed tensors took in one run;
-    seven_bits: the nodes whose weights use 7 bits only.
+    float_weight_bytes, quantized_weight_bytes: what all constants take; peak_bytes: the most that observed tensors took
+    in one run; seven_bits: the nodes whose weights use 7 bits only.
     """
 
     config: QuantizeConfig

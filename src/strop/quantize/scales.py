@@ -16,7 +16,7 @@ from strop.quantize.placement import Placement, place
 from strop.quantize.ranges import choose_range
 
 VANISHING = 0.98
-"""Where this share of a tensor's non-zero numbers would become zero, its range is set by a few outliers: no 8 bits there."""
+"""Where this share of a tensor's non-zero numbers would become zero, outliers set its range: no 8 bits there."""
 
 JOINED_AT_MOST = 4.0
 """What is concatenated shares one scale, unless one of the parts would lose more than this factor (two bits)."""

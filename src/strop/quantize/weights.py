@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from strop.quantize.affine import SMALLEST_SCALE
 
 INT8_LIMIT = 127
 INT7_LIMIT = 63
-"""With 7-bit weights the sum of two products u8 * s8 fits 16 bits, so CPUs without a dot-product instruction are safe."""
+"""With 7-bit weights the sum of two products u8 * s8 fits 16 bits, so no CPU overflows."""
 
 _SMALLEST_CHANNEL = 2.0**-24
 _BIAS_LIMIT = 2.0**30
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizedWeights:
-    """int8 `codes` in the shape of the weights; float32 `scale`, one per index of `axis` (axis None: a scalar)."""
-
-    codes: np.ndarray
-    scale: np.ndarray
-    axis: int | None
-
-    def dequantize(self) -> np.ndarray:
-        """Returns the real weights (float32)."""
-        return self.codes.astype(np.float32) * _along(self.scale, self.axis, self.codes.ndim)
 
 
 def weight_scales(
@@ -51,17 +36,21 @@ def weight_scales(
     if bias is not None:
         needed = np.abs(bias.astype(np.float64).reshape(-1)) / (input_scale * _BIAS_LIMIT)
         scale = np.maximum(scale, needed if axis is not None else needed.max(initial=0.0))
-    result = scale.astype(np.float32)
+    result = np.asarray(scale, np.float32)
     return result if axis is not None else result.reshape(())
 
 
-def quantize_weights(weights: np.ndarray, scale: np.ndarray, *, axis: int | None, limit: int = INT8_LIMIT) -> np.ndarray:
+def quantize_weights(
+    weights: np.ndarray, scale: np.ndarray, *, axis: int | None, limit: int = INT8_LIMIT
+) -> np.ndarray:
     """Returns the int8 codes of `weights`, rounded to nearest, within -limit..limit."""
     spread = _along(scale, axis, weights.ndim)
-    return np.clip(np.rint(weights.astype(np.float32) / spread), -limit, limit).astype(np.int8)
+    return np.asarray(np.clip(np.rint(weights.astype(np.float32) / spread), -limit, limit), np.int8)
 
 
-def quantize_bias(bias: np.ndarray, *, input_scale: np.float32, weight_scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantize_bias(
+    bias: np.ndarray, *, input_scale: np.float32, weight_scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns (int32 codes, float32 scales = input_scale * weight_scale): the unit of the integer accumulator."""
     unit = (np.float32(input_scale) * np.broadcast_to(weight_scale, bias.shape)).astype(np.float32)
     codes = np.rint(bias.astype(np.float64) / unit.astype(np.float64))
@@ -74,4 +63,4 @@ def _along(scale: np.ndarray, axis: int | None, rank: int) -> np.ndarray:
         return scale
     shape = [1] * rank
     shape[axis] = -1
-    return scale.reshape(shape)
+    return np.asarray(scale.reshape(shape))
