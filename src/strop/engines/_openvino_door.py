@@ -102,7 +102,7 @@ class Request:
         fresh: dict[int, np.ndarray] = {}
         for index, shape, dtype in self._direct:
             fresh[index] = array = np.empty(shape, dtype)
-            self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
+            self._request.set_output_tensor(index, _borrowing(array))
         self._request.infer(share_outputs=True)
         del held
         return [
@@ -118,7 +118,7 @@ class Request:
                 return index
             direct.append(own is None and fixed is not None)
             if direct[-1]:
-                self._request.set_output_tensor(index, openvino.Tensor(buffer, shared_memory=True))
+                self._request.set_output_tensor(index, _borrowing(buffer))
         held = self._set_inputs(arrays)
         self._request.infer(share_outputs=True)
         del held
@@ -160,7 +160,7 @@ class Request:
             if not array.flags.writeable:
                 array = array.copy()
                 held.append(array)
-            self._request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
+            self._request.set_input_tensor(index, _borrowing(array))
         return held
 
     def _result(self, index: int) -> np.ndarray:
@@ -187,6 +187,13 @@ class OperationProfile:
     execution: str
     seconds: float
     cpu_seconds: float
+
+
+def _borrowing(array: np.ndarray) -> Any:
+    """Returns a tensor over the array's own memory, which must be writeable and outlive the run."""
+    # OpenVINO knows int64 by one of the two type numbers that numpy has for it (long and long long).
+    dtype = np.dtype(array.dtype.str)
+    return openvino.Tensor(array if array.dtype.num == dtype.num else array.view(dtype), shared_memory=True)
 
 
 def _shape_and_type(port: Any) -> tuple[tuple[int, ...], np.dtype] | None:

@@ -7,6 +7,7 @@ back, so at most one request per stream runs at once, and closing waits for thos
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 Slot = TypeVar("Slot")
+
+_PLACES = re.compile(
+    r"Exception from src/\S+|Check '.*?' failed at src/\S+|FrontEnd API failed with \w+:|"
+    r"Model wasn't fully converted\.|Failed operations detailed log:|\S*/onnxruntime/core/\S+ "
+)
+"""Where in its own source an engine failed: no help to its users."""
 
 DIRECT_BYTES = 64 * 1024
 """From this size on an array is handed to the engine where it lies; below, copying is quicker than wrapping it."""
@@ -169,8 +176,6 @@ def run_error(engine: str, error: BaseException) -> EngineError:
 
 
 def in_short(error: BaseException, *, limit: int = 300) -> str:
-    """Returns an engine's own words without its source files and blank lines, cut to `limit` characters."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("Exception from src/", "FrontEnd API failed"))]
-    text = " ".join(telling) or type(error).__name__
+    """Returns an engine's own words without the places in its source, cut to `limit` characters."""
+    text = " ".join(_PLACES.sub("", str(error)).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 4].rstrip() + " ..."

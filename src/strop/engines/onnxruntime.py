@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 _ENTRIES = {
     "allow_spinning": "session.intra_op.allow_spinning",
     "stop_spinning": "session.force_spinning_stop",
-    "flush_denormals": "session.set_denormal_as_zero",
 }
-"""Knobs that are session configuration entries ("0" or "1")."""
+"""Knobs that are session configuration entries ("0" or "1").
+
+`session.set_denormal_as_zero` is none of them: it works in the first session of a process only.
+"""
 
 _FLOAT32_ONLY = {"session.qdq_matmulnbits_accuracy_level": "1"}
 """Products with weights stored in few bits are computed in float32, not in int8 as is the default."""
@@ -83,7 +85,6 @@ class OnnxRuntimeEngine:
             ),
             Knob("arena", "bool", True, "memory is kept for the next request instead of given back"),
             Knob("memory_pattern", "bool", True, "memory is planned after the first request of a shape"),
-            Knob("flush_denormals", "bool", False, "numbers too small for float32's full precision count as zero"),
         )
 
     def load(self) -> None:

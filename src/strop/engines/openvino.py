@@ -70,7 +70,12 @@ class OpenVinoEngine:
         """Returns what may be set beyond the fields of Settings; some exist only on CPUs where they do something."""
         knobs = [
             Knob("cpu_pinning", "bool", None, "each thread stays on one core; left out, OpenVINO decides"),
-            Knob("flush_denormals", "bool", False, "numbers too small for float32's full precision count as zero"),
+            Knob(
+                "flush_denormals",
+                "bool",
+                False,
+                "numbers too small for float32's full precision count as zero, in the calling thread's own work too",
+            ),
             Knob(
                 "partitioner",
                 "choice",
