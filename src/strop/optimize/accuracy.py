@@ -117,8 +117,8 @@ class AgreementJudge:
         within = found.agreeing.point >= self.least and not found.not_finite
         share = found.agreeing
         words = (
-            f"agrees with the original on {share.point:.2%} of {share.n} samples ({share.low:.2%} to {share.high:.2%}), "
-            f"relative L2 {found.relative_l2:.2g}"
+            f"agrees with the original on {share.point:.2%} of {share.n} samples ({share.low:.2%} to "
+            f"{share.high:.2%}), relative L2 {found.relative_l2:.2g}"
         )
         if not within:
             words += f", limit {self.least:.2%}"

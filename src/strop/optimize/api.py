@@ -74,10 +74,13 @@ def optimize(
     guessing, and ModelError or DataError for bad input. Ctrl-C leaves the best so far, unconfirmed, at `output`.
 
     Example:
-        >>> import numpy as np, strop
+        >>> import tempfile, numpy as np, strop
         >>> from strop.testing.models import multilayer_perceptron
         >>> data = {"x": np.random.default_rng(0).normal(size=(40, 16)).astype("float32")}
-        >>> result = strop.optimize(multilayer_perceptron(), data, output="/tmp/mlp.strop", budget="30s")  # doctest: +SKIP
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = strop.optimize(multilayer_perceptron(), data, output=f"{folder}/mlp.strop", budget="20s")
+        ...     result.bundle.name, result.document["confirmed"]
+        ('mlp.strop', True)
     """
     limit = Budget(None if budget is None else parse_seconds(str(budget)), started=started)
     loaded = load_model(model, shapes=shapes)

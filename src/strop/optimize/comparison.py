@@ -1,4 +1,4 @@
-"""Several engines on one model, side by side in one run: agreement first, then turns, then first inference and memory."""
+"""Several engines on one model, side by side in one run: agreement, then turns, then first inference and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The confirmation: what is reported comes from the bundle as it was saved, in fresh processes, on samples not used before."""
+"""The confirmation: what is reported comes from the saved bundle, in fresh processes, on samples not used before."""
 
 from __future__ import annotations
 

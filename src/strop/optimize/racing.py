@@ -23,7 +23,7 @@ F32_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A trial that runs: its spec, the worker that holds the compiled model, and what that gives for the first inputs."""
+    """A trial that runs: its spec, the worker that holds the compiled model, what that gives for the first inputs."""
 
     spec: TrialSpec
     remote: RemoteModel
@@ -64,7 +64,7 @@ def contend(spec: TrialSpec, remote: RemoteModel, inputs: Sequence[Mapping[str, 
 def check_agreement(
     contender: Contender, checked: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
 ) -> None:
-    """Raises EngineError `engine.disagrees` unless a trial gives the baseline's outputs for its inputs, pair by pair."""
+    """Raises EngineError `engine.disagrees` unless a trial gives the baseline's outputs, for each pair of both."""
     for sample, expected in checked:
         distance = tensor_distance(expected, contender.remote(sample))
         if not distance.finite or distance.relative_l2 > F32_TOLERANCE:

@@ -100,7 +100,7 @@ def _plan(job: Job) -> Shares:
             raise LimitError(
                 "limit.budget",
                 "the budget is too small to measure anything",
-                got=f"{job.budget.seconds:.0f} s, of which {job.budget.elapsed:.0f} s are gone; one inference takes {latency:.2g} s",
+                got=f"{job.budget.seconds:.0f} s, {job.budget.elapsed:.0f} of them gone; an inference takes {latency:.2g} s",
                 expected=f"about {expected.seconds:.0f} s",
                 hint=f"--budget {expected.seconds / 60 + 1:.0f}m",
             )

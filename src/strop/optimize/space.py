@@ -11,7 +11,7 @@ from strop.optimize.trial import TrialSpec
 Precision = Literal["f32", "int8"]
 
 BATCHES = (1, 4)
-"""Tried at the throughput objective where the model's batch is free: on a CPU streams usually win, one batch shows it."""
+"""Tried for throughput where the model's batch is free: on a CPU streams usually win, and one batch shows it."""
 
 
 def settings_space(objective: Literal["latency", "throughput"], machine: Machine) -> list[dict[str, object]]:

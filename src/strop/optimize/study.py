@@ -15,7 +15,8 @@ from strop.optimize.trial import TrialResult
 
 _TABLES = """
 create table if not exists facts (name text primary key, value text not null);
-create table if not exists trials (number integer primary key, key text not null, finished text not null, result text not null);
+create table if not exists trials
+    (number integer primary key, key text not null, finished text not null, result text not null);
 create table if not exists decisions (number integer primary key, made text not null, words text not null);
 """
 

@@ -15,7 +15,7 @@ Status = Literal["kept", "dropped", "unsupported", "failed", "not tried"]
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
-    """What is tried: which model (hash), engine, precision and settings, for which objective, over which data (hash)."""
+    """What is tried: which model (hash), engine, precision, settings, for which objective, on which data (hash)."""
 
     model: str
     data: str

@@ -83,7 +83,7 @@ def before_after_table(document: Document) -> Table:
     if "before" in accuracy:
         table.add_row(accuracy["metric"], interval(accuracy["before"], 4), interval(accuracy["after"], 4))
     else:
-        table.add_row("same top answer", "1", interval(accuracy.get("top1"), 4))
+        table.add_row("same decision", "1", interval(accuracy["agreeing"], 4))
     return table
 
 
@@ -120,8 +120,10 @@ def quantize_table(document: Document) -> Table:
         "MB before, after": f"{document['bytes_before'] / 1e6:.2f}, {document['bytes_after'] / 1e6:.2f}",
         "sanity": "passed" if document["sanity"]["ok"] else f"failed: {document['sanity']['reason']}",
     }
-    for name, value in document["agreement"].items():
-        rows[name] = interval(value) if isinstance(value, Mapping) and "point" in value else number(value)
+    agreement = document["agreement"]
+    same = "same decision" if agreement["criterion"] == "decision" else "outputs within 10 %"
+    rows[f"{same} as the float model"] = f"{interval(agreement['agreeing'], 4)}, n={agreement['n']}"
+    rows["relative L2 of the worst output"] = f"{number(agreement['relative_l2'])} ({agreement['worst']})"
     return pairs_table(f"{document['model']['name']}: INT8", rows)
 
 
@@ -131,9 +133,8 @@ def verify_table(document: Document) -> Table:
     if document["metric"] is None:
         agreement = document["agreement"]
         rows = {
-            "same top answer": interval(agreement["top1"], 4),
-            "relative L2": number(agreement["relative_l2"]),
-            "largest difference": number(agreement["max_abs"]),
+            "same decision": interval(agreement["agreeing"], 4),
+            "relative L2 of the worst output": f"{number(agreement['relative_l2'])} ({agreement['worst']})",
         }
         return pairs_table(f"{b} against {a}, {document['n']} samples", rows)
     rows = {
@@ -176,7 +177,7 @@ def doctor_tables(document: Document) -> list[Table]:
     caches = ", ".join(f"{name} {size // 1024} KiB" for name, size in here["caches"].items())
     rows = {
         "CPU": here["cpu_name"],
-        "usable cores": f"{here['cores']} of {here['logical_cores']} (quota: {number(here['quota_cores']) if here['quota_cores'] else 'none'})",
+        "usable cores": f"{here['cores']} of {here['logical_cores']} (quota: {here['quota_cores'] or 'none'})",
         "SMT, hybrid": f"{number(here['smt'])}, {number(here['hybrid'])}",
         "instruction set": f"{here['isa']} ({' '.join(here['flags'])})",
         "caches": caches or DASH,
