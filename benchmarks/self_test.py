@@ -190,7 +190,7 @@ def main() -> int:
     kinds = list(units())
     rows = []
     print(
-        f"{'comparison':40} {'runs':>5} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>7} {'s each':>7}"
+        f"{'comparison':34} {'runs':>4} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>6} {'each':>7}"
     )
     for share, (name, unit) in zip(_shares(same, len(kinds)), kinds, strict=True):
         rows.append(_shown(verdicts(times(unit, 10), times(unit, 10), share, f"A/A {name}")))
@@ -203,14 +203,15 @@ def main() -> int:
     for threads in (1, 2):
         neighbours += after_another(network(layers=6, channels=64, size=28), threads, 6.0 if options.quick else 30.0)
     print(
-        f"\n{'latency right after another engine':40} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict"
+        f"\n{'latency right after another engine':36} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict"
     )
     for row in neighbours:
         speedup = row["speedup"]
         interval = f"{speedup['point']:.3f} [{speedup['low']:.3f}, {speedup['high']:.3f}]"
         checked = "checked" if row["condition"] == "rested" else "not checked"
         print(
-            f"{row['engine']} after {row['after']:24} {row['threads']:>7} {checked:>16} {interval:>24} {speedup['verdict']}"
+            f"{row['engine'] + ' after ' + row['after']:36} {row['threads']:>7} {checked:>16} {interval:>24} "
+            f"{speedup['verdict']}"
         )
 
     undisturbed = all(row["speedup"]["verdict"] == Verdict.SAME for row in neighbours if row["condition"] == "rested")
@@ -255,9 +256,9 @@ def _shares(total: int, parts: int) -> list[int]:
 
 def _shown(row: dict[str, object]) -> dict[str, object]:
     print(
-        f"{row['what']:40} {row['runs']:>5} {row['faster']:>7} {row['slower']:>7} {row['same']:>5} "
+        f"{row['what']:34} {row['runs']:>4} {row['faster']:>7} {row['slower']:>7} {row['same']:>5} "
         f"{row['cannot tell']:>12} "
-        f"{row['half_width']:>7.2%} {row['seconds_each']:>7.2f}",
+        f"{row['half_width']:>6.1%} {row['seconds_each']:>5.1f} s",
         flush=True,
     )
     return row

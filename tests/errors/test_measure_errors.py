@@ -70,7 +70,7 @@ def test_threads_that_do_not_rest_are_named_with_what_to_do() -> None:
         wait_until_idle([], clock=clock)
     assert caught.value.code == "measure.not-idle"
     assert "do not come to rest" in str(caught.value)
-    assert "got: 100% of a core after 1.0 s without requests" in str(caught.value)
+    assert "got: 100% of a core, 1 threads ready to run, 1.0 s after the last request" in str(caught.value)
     assert "spinning" in caught.value.hint
 
 

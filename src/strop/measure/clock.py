@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -24,6 +27,9 @@ class Clock(Protocol):
     def own_cpu_seconds(self) -> float:
         """Returns the CPU seconds the calling thread has used."""
 
+    def ready_threads(self) -> int:
+        """Returns how many other threads, its children's included, run or wait for a core."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -36,6 +42,25 @@ class SystemClock:
         """Waits without using the processor; a time in the past is no wait."""
         if seconds > 0:
             time.sleep(seconds)
+
+    def ready_threads(self) -> int:
+        """Returns how many other threads, its children's included, run or wait for a core (0 if unknown)."""
+        ready, own = 0, threading.get_native_id()
+        for process in ["self", *_children()]:
+            for task in Path(f"/proc/{process}/task").glob("*/stat"):
+                # A thread may end while it is looked at. Its name, in brackets, may hold anything.
+                with contextlib.suppress(OSError):
+                    state = task.read_bytes().rpartition(b") ")[2][:1]
+                    ready += state == b"R" and task.parent.name != str(own)
+        return ready
+
+
+def _children() -> list[str]:
+    children: list[str] = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            children += task.read_text().split()
+    return children
 
 
 SYSTEM = SystemClock()
@@ -65,7 +90,7 @@ def cpu_seconds_of(process_id: int) -> float | None:
     """Returns the CPU seconds of another process to the nanosecond, or None where the system cannot say.
 
     Linux names a CPU clock after every process (clock_getcpuclockid(3)); /proc counts in steps of 10 ms, too coarse
-    to see within a pause of 2 ms whether a thread pool still spins.
+    to see within a pause of 5 ms whether a thread pool still spins.
     """
     if not sys.platform.startswith("linux"):
         return None

@@ -15,6 +15,7 @@ from strop.measure.estimate import Estimate
 from strop.measure.quantiles import normal_quantile
 
 LEAST_GROWTH_BYTES = 512 * 1024
+PARTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ class Leak:
 def leak_slope(samples: Sequence[tuple[int, int]], *, level: float = 0.99) -> Leak:
     """Returns the slope of (calls so far, resident bytes), after the first third, in which caches fill.
 
-    The slope is Theil and Sen's (the median of all pairwise slopes) with Kendall's interval: a single jump, as an
-    allocator makes, moves neither. It counts as a leak where the slope is above 0, growth is more than 512 KiB, and the
-    second half of what is kept still grows at least half as fast, so that memory which levels off passes.
+    The slope is Theil and Sen's (the median of all pairwise slopes) with Kendall's interval. It counts as a leak where
+    it is above 0, growth is more than 512 KiB, and memory grew from each fifth of what is kept to the next, so that
+    caches which level off and a jump of the allocator pass.
 
     Raises MeasurementError (`measure.too-few`) below 15 samples.
     """
@@ -70,9 +71,10 @@ def leak_slope(samples: Sequence[tuple[int, int]], *, level: float = 0.99) -> Le
         )
     kept = np.asarray(samples, dtype=float)[len(samples) // 3 :]
     slope = _slope(kept, level)
-    late = _slope(kept[len(kept) // 2 :], level=0.9)
     growth = slope.point / 1000 * (kept[-1, 0] - kept[0, 0])
-    leaking = slope.low > 0 and growth > LEAST_GROWTH_BYTES and late.low > 0 and late.point > slope.point / 2
+    steps = np.diff([np.median(part) for part in np.array_split(kept[:, 1], PARTS)])
+    steady = bool(np.all(steps > growth / PARTS / 4))
+    leaking = slope.low > 0 and growth > LEAST_GROWTH_BYTES and steady
     advice = (
         "memory grows from call to call. The allocator may be what keeps it: run again with "
         "MALLOC_ARENA_MAX=2, or with jemalloc preloaded, or call malloc_trim; if it still grows, the engine leaks"

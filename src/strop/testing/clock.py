@@ -42,6 +42,10 @@ class FakeClock:
         """Returns the CPU seconds of the calling thread: what was advanced."""
         return self._own_cpu
 
+    def ready_threads(self) -> int:
+        """Returns 1 while another thread spins."""
+        return int(self._now < self._spin_until)
+
     def advance(self, seconds: float) -> None:
         """Moves the clock as a busy calling thread does."""
         self._own_cpu += seconds

@@ -28,7 +28,7 @@ def test_the_peak_stays_when_memory_is_given_back() -> None:
     del block
     after = memory_of()
     assert held.steady_bytes - before.steady_bytes > 60 * MEGABYTE
-    assert after.peak_bytes >= held.steady_bytes
+    assert after.peak_bytes > before.steady_bytes + 60 * MEGABYTE  # Linux counts in batches of some 100 KiB
     assert after.steady_bytes < held.steady_bytes - 60 * MEGABYTE
 
 

@@ -8,6 +8,7 @@ import pytest
 from strop.errors import MeasurementError
 from strop.measure import compare
 from strop.measure.blocks import block
+from strop.measure.clock import SYSTEM
 from strop.measure.turns import LocalTurn, wait_until_idle
 from strop.measure.worker import Worker
 from strop.testing.clock import FakeClock
@@ -26,13 +27,33 @@ def spin(cpu_seconds: float) -> threading.Thread:
 
 def test_one_pause_is_enough_where_nothing_runs() -> None:
     clock = FakeClock()
-    assert wait_until_idle([], clock=clock) == clock.slept == pytest.approx(0.01)
+    assert wait_until_idle([], clock=clock) == clock.slept == pytest.approx(0.005)
 
 
 def test_it_waits_until_a_spinning_pool_has_come_to_rest() -> None:
     clock = FakeClock()
     clock.spin(0.1)
-    assert wait_until_idle([], clock=clock) == pytest.approx(0.11)
+    assert wait_until_idle([], clock=clock) == pytest.approx(0.105, abs=0.006)
+
+
+def test_a_thread_that_waits_for_a_core_is_not_at_rest() -> None:
+    class Overloaded(FakeClock):
+        def cpu_seconds(self) -> float:
+            return 0.0  # others have all the cores
+
+    clock = Overloaded()
+    clock.spin(0.1)
+    assert wait_until_idle([], clock=clock) == pytest.approx(0.1, abs=0.006)
+
+
+def test_ready_threads_are_seen_here_and_in_children() -> None:
+    assert SYSTEM.ready_threads() == 0
+    thread = spin(0.05)
+    assert SYSTEM.ready_threads() >= 1
+    thread.join()
+    with Worker("hosted_examples:example") as worker:
+        worker.call("spin", seconds=0.05)
+        assert SYSTEM.ready_threads() >= 1
 
 
 def test_a_pool_that_never_rests_is_refused() -> None:
@@ -60,7 +81,7 @@ def test_another_process_that_is_busy_is_waited_for() -> None:
         def cpu_seconds(self) -> float:
             return min(clock.now(), 0.3)
 
-    assert wait_until_idle([Remote()], clock=clock) == pytest.approx(0.31)
+    assert wait_until_idle([Remote()], clock=clock) == pytest.approx(0.305, abs=0.006)
 
 
 def test_real_threads_use_no_processor_once_they_were_seen_at_rest() -> None:
