@@ -97,5 +97,6 @@ def opset_of(model: onnx_ir.Model) -> int:
 
 def _door(model: onnx_ir.Model) -> tuple[tuple[object, ...], tuple[object, ...]]:
     # Old models list initializers among the inputs: these may go.
-    inputs = tuple((value.name, value.dtype) for value in model.graph.inputs if not value.is_initializer())
-    return inputs, tuple((value.name, value.dtype) for value in model.graph.outputs)
+    inputs = [value for value in model.graph.inputs if not value.is_initializer()]
+    inside, outside = ([(v.name, v.dtype, str(v.shape)) for v in values] for values in (inputs, model.graph.outputs))
+    return tuple(inside), tuple(outside)

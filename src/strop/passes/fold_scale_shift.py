@@ -16,11 +16,12 @@ class FoldScaleShift(Pass):
     """Takes out every Mul, Add, Div and Sub by constants that the linear operator before or behind can do as well."""
 
     def _rewrite(self, model: onnx_ir.Model, rewrites: Rewrites) -> None:
-        for node in all_nodes(model.graph):
-            if not standard(node, "Mul", "Add", "Div", "Sub"):
-                continue
-            if not _into_previous(model.graph, node, rewrites):
-                _into_next(model.graph, node, rewrites)
+        folded = -1
+        while folded != len(rewrites):  # one that is gone may have stood between another and its convolution
+            folded = len(rewrites)
+            for node in all_nodes(model.graph):
+                if standard(node, "Mul", "Add", "Div", "Sub") and not _into_previous(model.graph, node, rewrites):
+                    _into_next(model.graph, node, rewrites)
 
 
 def _into_previous(graph: onnx_ir.Graph, node: onnx_ir.Node, rewrites: Rewrites) -> bool:
@@ -41,20 +42,19 @@ def _into_previous(graph: onnx_ir.Graph, node: onnx_ir.Node, rewrites: Rewrites)
     return False
 
 
-def _into_next(graph: onnx_ir.Graph, node: onnx_ir.Node, rewrites: Rewrites) -> bool:
+def _into_next(graph: onnx_ir.Graph, node: onnx_ir.Node, rewrites: Rewrites) -> None:
     after = sole_consumer(node.outputs[0])
     if after is None or after.graph is not node.graph or after.inputs[0] is not node.outputs[0]:
-        return False
+        return
     place = output_channels(after) if standard(after, "Conv", "Gemm") else None
     if place is None:
-        return False
+        return
     found = elementwise_affine(node, rank=place[0], axis=1)
     if found is None or not _same_rank(found[0], place[0]) or not fold_forward(graph, found[1], after):
-        return False
+        return
     rewrites.add(after, node, after)
     after.replace_input_with(0, found[0])
     graph.remove(node, safe=True)
-    return True
 
 
 def _same_rank(value: onnx_ir.Value, rank: int) -> bool:

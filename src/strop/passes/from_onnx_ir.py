@@ -27,7 +27,10 @@ class FromOnnxIr(Pass):
 
     def _rewrite(self, model: Model, rewrites: Rewrites) -> None:
         before = [node.name or "" for node in model.graph]
+        shapes = [value.shape for value in model.graph.outputs]
         self.inner(model)
+        for value, shape in zip(model.graph.outputs, shapes, strict=True):
+            value.shape = shape  # what the author promises stays, whatever was inferred
         after = {node.name or "" for node in model.graph}
         rewrites.origins.extend(Origin(None, (name,)) for name in before if name not in after)
 

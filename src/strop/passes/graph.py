@@ -72,14 +72,13 @@ def free_name(graph: onnx_ir.Graph, name: str) -> str:
 
 
 def replace_output(old: onnx_ir.Value, new: onnx_ir.Value) -> None:
-    """Lets all readers of `old` read `new`; where `old` is an output of the graph, `new` takes its place and name."""
+    """Lets all readers of `old` read `new`, which takes the place, name and shape of an output of the graph."""
     was_output, name = old.is_graph_output(), old.name
     onnx_ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     if was_output:
         old.name = f"{name}_before"
         new.name = name
-        new.shape = new.shape if new.shape is not None else old.shape
-        new.type = new.type if new.type is not None else old.type
+        new.shape, new.type = old.shape, old.type
 
 
 def all_nodes(graph: onnx_ir.Graph) -> Sequence[onnx_ir.Node]:

@@ -10,14 +10,12 @@ from strop.passes.fold_constants import FoldConstants
 from strop.passes.fold_dequantized_weights import FoldDequantizedWeights
 from strop.passes.fold_scale_shift import FoldScaleShift
 from strop.passes.from_onnx_ir import close_inputs, infer_shapes, lift_constants, remove_unused
-from strop.passes.name_nodes import NameNodes
 from strop.passes.remove_identity import RemoveIdentity
 
 
 def clean() -> Sequence[Pass]:
     """Returns what only takes away: constants computed, nodes without effect removed."""
     return (
-        NameNodes(),
         close_inputs(),
         lift_constants(),
         RemoveIdentity(),

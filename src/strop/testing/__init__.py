@@ -1,6 +1,6 @@
 """What users and Strop's own tests test with: tiny models, a fake clock, the engines' conformance suite.
 
-Does: give `models` (built in code), `FakeClock`, `check_engine`.
+Does: give `models` (built in code), `FakeClock`, `check_engine`, `check_pass`.
 Does not: import anything heavy on import; each name is imported when it is first used.
 Start reading at: `models.py`.
 """
@@ -12,6 +12,7 @@ import importlib
 _HOMES = {
     "FakeClock": "strop.testing.clock",
     "check_engine": "strop.testing.engines",
+    "check_pass": "strop.testing.passes",
     "models": "strop.testing.models",
 }
 
