@@ -190,7 +190,8 @@ def main() -> int:
     kinds = list(units())
     rows = []
     print(
-        f"{'comparison':34} {'runs':>4} {'faster':>7} {'slower':>7} {'same':>5} {'cannot tell':>12} {'+-':>6} {'each':>7}"
+        f"{'comparison':34} {'runs':>4} {'faster':>7} {'slower':>6} {'same':>5} {'cannot tell':>11} "
+        f"{'+-':>6} {'each':>7}"
     )
     for share, (name, unit) in zip(_shares(same, len(kinds)), kinds, strict=True):
         rows.append(_shown(verdicts(times(unit, 10), times(unit, 10), share, f"A/A {name}")))
@@ -256,8 +257,8 @@ def _shares(total: int, parts: int) -> list[int]:
 
 def _shown(row: dict[str, object]) -> dict[str, object]:
     print(
-        f"{row['what']:34} {row['runs']:>4} {row['faster']:>7} {row['slower']:>7} {row['same']:>5} "
-        f"{row['cannot tell']:>12} "
+        f"{row['what']:34} {row['runs']:>4} {row['faster']:>7} {row['slower']:>6} {row['same']:>5} "
+        f"{row['cannot tell']:>11} "
         f"{row['half_width']:>6.1%} {row['seconds_each']:>5.1f} s",
         flush=True,
     )

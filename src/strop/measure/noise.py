@@ -34,17 +34,18 @@ class NoiseReport:
 def self_test(
     seconds: float = 10.0,
     *,
-    comparisons: int = 20,
+    comparisons: int | None = None,
     work: Callable[[], object] | None = None,
     clock: Clock = SYSTEM,
     on_progress: Progress | None = None,
 ) -> NoiseReport:
     """Returns what many comparisons of the same work with itself say, all together in about `seconds`.
 
-    Each has its share of the time only, so `cannot tell` is common where `compare` by itself would say `same`;
-    `faster` and `slower` are false alarms, promised in at most 1 of 100.
+    There is one for each half second, from 4 to 20. That is short, so `cannot tell` is common where `compare` by
+    itself would say `same`; `faster` and `slower` are false alarms, promised in at most 1 of 100.
     """
     work = work or _work()
+    comparisons = comparisons or max(4, min(20, int(seconds / 0.5)))
     verdicts = {str(verdict): 0 for verdict in Verdict}
     windows: list[float] = []
     for number in range(comparisons):
