@@ -15,7 +15,7 @@ from strop.quantize.operators import changing_inputs
 from strop.quantize.placement import Placement, place
 from strop.quantize.ranges import choose_range
 
-VANISHING = 0.98
+VANISHING = 0.9
 """Where this share of a tensor's non-zero numbers would become zero, outliers set its range: no 8 bits there."""
 
 JOINED_AT_MOST = 4.0
