@@ -98,18 +98,25 @@ class Hosted:
         """
         if self._requests:
             raise UsageError("usage.bad-option", "the first run is over", hint="ask before anything else runs")
-        return {**self._stages, "first_run": self.block(1)[0]}
+        sample = self._timed()[0]
+        self._requests += 1
+        began = now()
+        self.compiled(sample)
+        return {**self._stages, "first_run": now() - began}
 
     def block(self, n: int) -> list[float]:
-        """Returns the seconds of n requests, one after the other, over the samples in rotation."""
-        samples, compiled, start = self._timed(), self.compiled, self._requests
-        self._requests += n
+        """Returns n durations in seconds of a request; of several samples, each is the mean over one pass of them.
+
+        Samples of different sizes take different times: only whole passes can be compared.
+        """
+        samples, compiled = self._timed(), self.compiled
+        self._requests += n * len(samples)
         seconds = []
-        for number in range(start, start + n):
-            sample = samples[number % len(samples)]
+        for _ in range(n):
             began = now()
-            compiled(sample)
-            seconds.append(now() - began)
+            for sample in samples:
+                compiled(sample)
+            seconds.append((now() - began) / len(samples))
         return seconds
 
     def windows(self, n: int, requests: int | None, batch: int) -> list[float]:

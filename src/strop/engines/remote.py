@@ -31,7 +31,7 @@ from strop.model.specs import TensorSpec
 FACTORY = "strop.engines.hosted:open_model"
 
 Samples = Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]]
-"""One sample, by input name, or several that are timed in rotation."""
+"""One sample, by input name, or several; then every time is the mean over one pass of them."""
 
 
 def open_remote(

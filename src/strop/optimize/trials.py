@@ -21,8 +21,8 @@ SHORTEST_RACE_SECONDS = 0.5
 
 
 def specs(job: Job, precision: Precision) -> list[TrialSpec]:
-    """Returns what is to be tried at `precision`, in order."""
-    return candidates(
+    """Returns what is to be tried at `precision`, in order; not the baseline once more under another name."""
+    found = candidates(
         job.engines,
         precision,
         job.objective,
@@ -31,6 +31,13 @@ def specs(job: Job, precision: Precision) -> list[TrialSpec]:
         machine=machine(),
         batches=BATCHES if job.objective == "throughput" and _can_batch(job) else (1,),
     )
+    return [spec for spec in found if not _is_baseline(job, spec)]
+
+
+def _is_baseline(job: Job, spec: TrialSpec) -> bool:
+    baseline, in_force = job.baseline.spec, job.baseline.contender.remote.settings
+    same_kind = (spec.engine, spec.precision, spec.batch) == (baseline.engine, baseline.precision, baseline.batch)
+    return same_kind and all(in_force.get(name) == value for name, value in spec.settings.items())
 
 
 def _can_batch(job: Job) -> bool:

@@ -29,7 +29,7 @@ class Remote:
 
     def __init__(self, seconds: float, answer: Any, log: list[str], label: str):
         self.seconds, self.answer, self.log, self.label = seconds, answer, log, label
-        self.settings = {"threads": 1}
+        self.settings = {"threads": int(label.rpartition("threads ")[2] or 2) if "threads" in label else 2}
         self._generator = np.random.default_rng(abs(hash(label)) % 2**32)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
