@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ DEFAULT_SECONDS_PER_CALLABLE = 2.5
 """A pair takes 5 s by default."""
 BLOCK_SECONDS = 0.015
 WARM_UP_SHARE = 0.1
+SHORTEST = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +84,25 @@ def compare_blocks(
     seconds = _checked(turns, seconds, margin, level)
     start = clock.now()
     warm, waited = _warm_all(turns, seconds=seconds * WARM_UP_SHARE, clock=clock)
-    counts = _calls_per_block({name: one.call_seconds for name, one in warm.items()})
     least = rounds_needed(level)
-    half_round = waited + sum(counts[name] * warm[name].call_seconds for name in turns)
+    half_round = waited + sum(max(BLOCK_SECONDS, one.call_seconds) for one in warm.values())
     mirrored = 2 * least * half_round <= seconds
     generator = np.random.default_rng(seed)
     samples: dict[str, list[float]] = {name: [] for name in turns}
-    rounds: list[list[float]] = []
     names = list(turns)
+    expected = [math.log(max(warm[name].call_seconds, SHORTEST)) for name in names]
+    rounds: list[list[float]] = []
     previous: str | None = None
     while (spent := clock.now() - start) < seconds or len(rounds) < least:
         if on_progress:
             on_progress(min(spent / seconds, len(rounds) / least, 1.0))
         order = [names[index] for index in generator.permutation(len(names))]
+        counts = dict(zip(names, _calls_per_block(np.exp(np.median(rounds or [expected], axis=0))), strict=True))
         logs = dict.fromkeys(names, 0.0)
         for name in order + order[::-1] if mirrored else order:
             taken = _take_turn(turns, name, counts[name], settle=name != previous, clock=clock)
             samples[name].extend(taken)
-            logs[name] += float(np.log(max(float(np.median(taken)), 1e-9)))
+            logs[name] += math.log(max(float(np.median(taken)), SHORTEST))
             previous = name
         rounds.append([logs[name] / (2 if mirrored else 1) for name in names])
     if on_progress:
@@ -126,17 +129,18 @@ def _warm_all(turns: Mapping[str, Turn], *, seconds: float, clock: Clock) -> tup
     return warm, waited
 
 
-def _calls_per_block(call_seconds: Mapping[str, float]) -> dict[str, int]:
-    """Returns for each name how many calls make a block, the same for all that take about as long as the first.
+def _calls_per_block(call_seconds: np.ndarray) -> list[int]:
+    """Returns how many calls make a block, the same for all that take about as long as the first.
 
-    The median of few calls from a skewed distribution depends on how many they are; what is nearly equal must not come
-    to differ by that.
+    The median of few calls from a skewed distribution depends on how many they are, so what is nearly equal must not
+    come to differ by that. For the same reason it follows what the rounds so far have shown: warm-up on a loaded
+    machine can be wrong by any factor.
     """
-    baseline = next(iter(call_seconds.values()))
-    return {
-        name: max(1, round(BLOCK_SECONDS / max(baseline if baseline / 2 < seconds < baseline * 2 else seconds, 1e-7)))
-        for name, seconds in call_seconds.items()
-    }
+    baseline = float(call_seconds[0])
+    return [
+        max(1, round(BLOCK_SECONDS / (baseline if baseline / 2 < seconds < baseline * 2 else float(seconds))))
+        for seconds in call_seconds
+    ]
 
 
 def _take_turn(turns: Mapping[str, Turn], name: str, count: int, *, settle: bool, clock: Clock) -> list[float]:

@@ -40,4 +40,4 @@ def warm_up(block: Block, *, seconds: float, clock: Clock) -> WarmUp:
         else:
             since_best += 1
         chunk = max(1, round(CHUNK_SECONDS / max(latest, 1e-7)))
-    return WarmUp(first, count, latest, since_best >= PATIENCE)
+    return WarmUp(first, count, min(best, latest), since_best >= PATIENCE)

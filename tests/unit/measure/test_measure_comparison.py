@@ -31,6 +31,25 @@ def test_a_against_a_raises_false_alarms_at_the_promised_rate_only() -> None:
     assert sum(result.ratio.low <= 1 <= result.ratio.high for result in results) >= 194
 
 
+def overloaded(seed: int) -> Speedup:
+    """A against A where a call takes 1 ms, or 20 when the core is taken away, and 3 more when threads had slept."""
+    clock = FakeClock()
+    generator = np.random.default_rng(20_000 + seed)
+    awake = ""
+
+    def call(name: str) -> None:
+        nonlocal awake
+        clock.advance((0.02 if generator.random() < 0.3 else 0.001) + (0.003 if awake != name else 0.0))
+        awake = name
+
+    return compare({"a": lambda: call("a"), "b": lambda: call("b")}, seconds=4.0, clock=clock, seed=seed)["b"].speedup
+
+
+def test_an_overloaded_machine_raises_no_more_false_alarms() -> None:
+    verdicts = Counter(overloaded(seed).verdict for seed in range(200))
+    assert verdicts[Verdict.FASTER] + verdicts[Verdict.SLOWER] <= 5
+
+
 def test_a_slowed_twin_is_found_and_its_ratio_covered() -> None:
     results = [simulated(1.1, seed, seconds=5.0) for seed in range(50)]
     assert sum(result.verdict == Verdict.SLOWER for result in results) >= 45
