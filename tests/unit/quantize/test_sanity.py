@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from strop.quantize.sanity import OutputFigures, class_axis, complaint
+from strop.quantize.sanity import OutputFigures, choices, class_axis, complaint
 
 
 def _figures(**changed: object) -> OutputFigures:
@@ -32,6 +32,18 @@ def test_a_broken_output_is_described_in_words(changed: dict[str, object], words
 )
 def test_a_sound_output_has_no_complaint(changed: dict[str, object]) -> None:
     assert complaint(_figures(**changed)) is None
+
+
+def test_few_samples_need_a_clear_disagreement() -> None:
+    assert complaint(_figures(relative_l2=0.3, agreement=26 / 32, vectors=32)) is None
+    assert complaint(_figures(relative_l2=0.3, agreement=0.81, vectors=300)) is not None
+
+
+def test_agreement_on_the_background_does_not_count() -> None:
+    before = np.array([[0, 0, 0, 0, 5, 0, 6, 0]])
+    assert choices(before, np.array([[0, 0, 0, 0, 5, 0, 7, 0]])) == (1, 2)
+    assert choices(before, np.array([[0, 3, 0, 0, 5, 0, 6, 0]])) == (2, 3)
+    assert choices(before[0], before[0]) == (8, 8)
 
 
 def test_only_vectors_of_classes_have_a_class_axis() -> None:
