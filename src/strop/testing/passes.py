@@ -48,8 +48,6 @@ def _check_close(wanted: np.ndarray, got: np.ndarray, tolerance: float, where: s
     if wanted.dtype.kind != "f":
         assert np.array_equal(wanted, got), f"{where} changed"
         return
-    difference = np.linalg.norm(wanted.astype(np.float64) - got.astype(np.float64))
-    length = np.linalg.norm(wanted.astype(np.float64))
-    assert difference <= tolerance * max(float(length), 1e-30), (
-        f"{where} changed by {difference / max(length, 1e-30):.1e}"
-    )
+    length = max(float(np.linalg.norm(wanted.astype(np.float64))), 1e-30)
+    distance = float(np.linalg.norm(wanted.astype(np.float64) - got.astype(np.float64))) / length
+    assert distance <= tolerance, f"{where} changed by {distance:.1e}"
