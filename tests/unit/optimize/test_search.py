@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 
 from strop.errors import LimitError, NotSupportedError
+from strop.measure.comparison import compare_blocks
 from strop.measure.estimate import Estimate
+from strop.measure.latency import measure_latency
 from strop.measure.memory import Memory
 from strop.model.load import load_model
 from strop.optimize import confirm, job, racing, search
 from strop.optimize.api import OptimizeResult, optimize
 from strop.optimize.trial import TrialSpec
+from strop.testing.clock import FakeClock
 from strop.testing.models import convolution_classifier
 
 IMAGES = np.random.default_rng(0).normal(size=(40, 3, 16, 16)).astype(np.float32)
@@ -27,7 +31,8 @@ class Remote:
 
     version = "1"
 
-    def __init__(self, seconds: float, answer: Any, log: list[str], label: str):
+    def __init__(self, seconds: float, answer: Any, log: list[str], label: str, clock: FakeClock):
+        self.clock = clock
         self.seconds, self.answer, self.log, self.label = seconds, answer, log, label
         self.settings = {"threads": int(label.rpartition("threads ")[2] or 2) if "threads" in label else 2}
         self._generator = np.random.default_rng(abs(hash(label)) % 2**32)
@@ -37,7 +42,9 @@ class Remote:
         return found
 
     def block(self, n: int) -> list[float]:
-        return list(self.seconds * self._generator.normal(1, 0.01, n))
+        taken: list[float] = (self.seconds * self._generator.normal(1, 0.01, n)).tolist()
+        self.clock.advance(sum(taken))
+        return taken
 
     def throughput_turn(self) -> Remote:
         return self
@@ -60,6 +67,7 @@ class World:
     """Speeds by trial label, in the search and (where they differ) when confirmed; labels whose answers are wrong."""
 
     def __init__(self) -> None:
+        self.clock = FakeClock()
         self.speeds: dict[str, float] = {}
         self.confirmed: dict[str, float] = {}
         self.wrong: set[str] = set()
@@ -87,7 +95,7 @@ class World:
             raise KeyboardInterrupt
         if spec.engine in self.refuses:
             raise NotSupportedError("unsupported.model", f"{spec.engine} refuses this model", hint="another engine")
-        remote = Remote(self.speeds.get(label, 0.002), self.answer(label), self.log, label)
+        remote = Remote(self.speeds.get(label, 0.002), self.answer(label), self.log, label, self.clock)
         return racing.contend(spec, remote, inputs)  # type: ignore[arg-type]
 
 
@@ -103,7 +111,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     def open_bundle(path: Path, *, inputs: object, batch: int = 1) -> Remote:
         label = path.read_text()
         seconds = made.confirmed.get(label, made.speeds.get(label, 0.002))
-        return Remote(seconds, made.answer(label), made.log, f"bundle {label}")
+        return Remote(seconds, made.answer(label), made.log, f"bundle {label}", made.clock)
 
     first = SimpleNamespace(total_ms=10.0)
     monkeypatch.setattr(job.Job, "write", write)
@@ -113,8 +121,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     monkeypatch.setattr(confirm, "open_remote_bundle", open_bundle)
     monkeypatch.setattr(confirm, "measure_first_inference", lambda *a, **k: first)
     monkeypatch.setattr(confirm, "first_inference_of_bundle", lambda *a, **k: first)
-    monkeypatch.setattr("strop.optimize.trials.RACE_SECONDS", 0.6)
-    monkeypatch.setattr(confirm, "CONFIRMATION_RACE_SECONDS", 0.6)
+    # No time passes but what requests are said to take.
+    monkeypatch.setattr(search, "measure_latency", partial(measure_latency, clock=made.clock))
+    monkeypatch.setattr(racing, "compare_blocks", partial(compare_blocks, clock=made.clock))
     monkeypatch.setattr(
         "strop.optimize.trials.machine", lambda: SimpleNamespace(cores=1, fingerprint="test", to_json=dict)
     )
