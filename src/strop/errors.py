@@ -116,6 +116,11 @@ class StropError(Exception):
         lines.append(f"  try: {self.hint}")
         return "\n".join(lines)
 
+    @property
+    def in_a_line(self) -> str:
+        """What happened, and what was found, in one line."""
+        return self.what + (f" ({self.got})" if self.got is not None else "")
+
     def to_json(self) -> dict[str, object]:
         """Returns the error as a JSON object; values that are not JSON are written as text."""
         return {

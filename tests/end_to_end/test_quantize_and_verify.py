@@ -8,7 +8,7 @@ import onnx
 from tests.end_to_end.conftest import Strop
 
 
-def test_quantize_writes_a_valid_model_and_says_how_far_it_moved(strop: Strop, classifier: Path, tmp_path: Path) -> None:
+def test_quantize_writes_a_valid_model_and_its_distance(strop: Strop, classifier: Path, tmp_path: Path) -> None:
     ran = strop("quantize", classifier, "--data", "data.npz", "--samples", 30, "-o", "int8.onnx", "--json")
     assert ran.code == 0, ran.stderr
     document = ran.document

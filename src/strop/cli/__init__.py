@@ -4,7 +4,6 @@ Does: reads options, calls the rooms above, prints tables on stderr and (with --
 Does not: measure, decide or compute. Start reading at: `optimize.py`.
 """
 
-
 import sys
 import traceback
 

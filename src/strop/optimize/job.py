@@ -74,7 +74,12 @@ class Job:
     @property
     def original(self) -> Path:
         """The model as the search works with it, saved for the workers."""
-        return self.folder / "original.onnx"
+        return self.saved(self.model)
+
+    def saved(self, model: Model) -> Path:
+        """Returns the file of a model, for the workers; written once."""
+        path = self.folder / f"{model.sha256}.onnx"
+        return path if path.exists() else model.save(path)
 
     def write(self, form: Kept, path: Path, report: Mapping[str, object]) -> None:
         """Writes a form as a bundle, whole or not at all."""

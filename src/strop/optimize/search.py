@@ -12,21 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from strop.errors import LimitError, StropError
+from strop.errors import LimitError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.model.model import Model
 from strop.optimize.confirm import confirm_best
+from strop.optimize.int8_forms import int8_forms
 from strop.optimize.job import Inputs, Job, Kept
 from strop.optimize.plan import FEW_LABELS, Shares, divide, fit_shares, forecast
 from strop.optimize.racing import open_contender
 from strop.optimize.space import Precision
 from strop.optimize.trial import TrialResult, TrialSpec
-from strop.optimize.trials import SHORTEST_RACE_SECONDS, race_all, race_seconds, specs
+from strop.optimize.trials import race_all, race_seconds, specs
 from strop.quality.contract import DataSet
 from strop.quality.split import split
-from strop.quantize.quantize import quantize_model
-from strop.quantize.sanity import check_sanity
 
 BASELINE_ENGINE = "onnxruntime"
 """What most users run today, with its defaults: the form every gain is measured against."""
@@ -57,10 +56,10 @@ def search(job: Job) -> dict[str, Any]:
         try:
             _check_baseline(job, choosing)
             later = len(specs(job, "int8")) if shares.calibration else 0
-            race_all(job, own_precision(job.model), job.model, choosing, races_later=later)
-            quantized = _quantize(job, calibration, choosing) if shares.calibration else None
-            if quantized is not None:
-                race_all(job, "int8", quantized, choosing)
+            original = dict.fromkeys(job.engines, job.model)
+            race_all(job, own_precision(job.model), original, choosing, races_later=later)
+            if shares.calibration:
+                race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
         except KeyboardInterrupt:
             _save_interrupted(job)
             raise
@@ -72,7 +71,6 @@ def _start_baseline(job: Job) -> None:
     samples: list[Inputs] = [sample.inputs for sample in job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))]
     shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
     job.timed_inputs = samples if len(shapes) > 1 else samples[:1]
-    job.model.save(job.original)
     spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, own_precision(job.model), job.objective)
     contender = open_contender(spec, job.original, job.timed_inputs)
     job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
@@ -100,7 +98,7 @@ def _plan(job: Job) -> Shares:
             raise LimitError(
                 "limit.budget",
                 "the budget is too small to measure anything",
-                got=f"{job.budget.seconds:.0f} s, {job.budget.elapsed:.0f} of them gone; an inference takes {latency:.2g} s",
+                got=f"{job.budget.seconds:.0f} s, {job.budget.elapsed:.0f} of them gone; an inference: {latency:.2g} s",
                 expected=f"about {expected.seconds:.0f} s",
                 hint=f"--budget {expected.seconds / 60 + 1:.0f}m",
             )
@@ -134,26 +132,6 @@ def _check_baseline(job: Job, choosing: DataSet) -> None:
             got=found.near_chance,
             hint="the preprocessing (mean, scale, channel order, layout) or the order of the labels is probably wrong",
         )
-
-
-def _quantize(job: Job, calibration: DataSet, choosing: DataSet) -> Model | None:
-    """Returns the INT8 model, None where there is none worth timing; why is a decision."""
-    if job.budget.for_search < 2 * SHORTEST_RACE_SECONDS:
-        job.narrator.decide("INT8 not tried: the budget's share for the search is used up")
-        return None
-    job.narrator.stage(f"quantize with {len(calibration)} samples")
-    try:
-        quantized = quantize_model(job.model, calibration, samples=len(calibration))
-        job.study.fact("quantization", quantized.report.to_json())
-        verdict = check_sanity(job.model, quantized.model, choosing)
-    except StropError as error:
-        job.narrator.decide(f"INT8 dropped: {error.what}" + (f" ({error.got})" if error.got else ""))
-        return None
-    job.study.fact("sanity", verdict.to_json())
-    if not verdict.ok:
-        job.narrator.decide(f"INT8 dropped before it was timed: {verdict.reason}")
-        return None
-    return quantized.model
 
 
 def _save_interrupted(job: Job) -> None:

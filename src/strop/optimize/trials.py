@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from strop.errors import NotSupportedError, StropError
 from strop.machine import machine
@@ -54,43 +54,46 @@ def race_seconds(job: Job, races: int) -> float:
     return min(RACE_SECONDS, job.budget.for_search / max(1, races) - OPENING_SECONDS)
 
 
-def race_all(job: Job, precision: Precision, model: Model, choosing: DataSet, *, races_later: int = 0) -> None:
+def race_all(
+    job: Job, precision: Precision, forms: Mapping[str, Model], choosing: DataSet, *, races_later: int = 0
+) -> None:
     """Tries every candidate of `precision`; those that win are appended to `job.kept`.
 
-    An engine that refuses the model once is not asked again. races_later: how many races still come after these.
+    forms: the model that each engine runs; an engine without one is left out; one that refuses it, or loses too much accuracy
+    with it, does so with any settings and is not tried again. races_later: how many races still come after these.
     """
-    path = model.save(job.folder / f"{precision}.onnx")
-    waiting = specs(job, precision)
-    refused: dict[str, str] = {}
+    waiting = [spec for spec in specs(job, precision) if spec.engine in forms]
+    hopeless: dict[str, TrialResult] = {}
     for number, spec in enumerate(waiting):
         seconds = race_seconds(job, len(waiting) - number + races_later)
-        if spec.engine in refused:
-            _finish(job, TrialResult(spec, "unsupported", refused[spec.engine]))
+        if spec.engine in hopeless:
+            earlier = hopeless[spec.engine]
+            _finish(job, TrialResult(spec, earlier.status, f"as {earlier.spec.label}: {earlier.reason}"))
         elif seconds < SHORTEST_RACE_SECONDS:
             _finish(job, TrialResult(spec, "not tried", "the budget's share for the search is used up"))
         else:
             job.narrator.progress(f"trial: {spec.label}")
-            result = _try(job, spec, path, model, choosing, seconds)
-            if result.status == "unsupported":
-                refused[spec.engine] = result.reason
+            result = _try(job, spec, forms[spec.engine], choosing, seconds)
+            if result.status == "unsupported" or (result.status == "dropped" and result.accuracy is not None):
+                hopeless[spec.engine] = result
             _finish(job, result)
 
 
-def _try(job: Job, spec: TrialSpec, path: Path, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
+def _try(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
     started = now()
     try:
-        result = _run(job, spec, path, model, choosing, seconds)
+        result = _run(job, spec, model, choosing, seconds)
     except NotSupportedError as error:
-        result = TrialResult(spec, "unsupported", _in_a_line(error))
+        result = TrialResult(spec, "unsupported", error.in_a_line)
     except StropError as error:
-        result = TrialResult(spec, "failed", _in_a_line(error))
+        result = TrialResult(spec, "failed", error.in_a_line)
     return replace(result, seconds=now() - started)
 
 
-def _run(job: Job, spec: TrialSpec, path: Path, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
+def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
     best = job.best
     quantized_here = spec.precision == "int8" and not job.model.is_quantized
-    challenger = open_contender(spec, path, job.timed_inputs)
+    challenger = open_contender(spec, job.saved(model), job.timed_inputs)
     won = False
     try:
         if not quantized_here:
@@ -128,7 +131,3 @@ def _run(job: Job, spec: TrialSpec, path: Path, model: Model, choosing: DataSet,
 def _finish(job: Job, result: TrialResult) -> None:
     job.study.add(result)
     job.narrator.decide(f"{result.spec.label}: {result.status}, {result.reason}")
-
-
-def _in_a_line(error: StropError) -> str:
-    return error.what + (f" ({error.got})" if error.got is not None else "")

@@ -1,0 +1,48 @@
+"""The INT8 forms of a model: quantized the way each engine runs it best, looked at before anything is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strop.errors import StropError
+from strop.model.model import Model
+from strop.optimize.job import Job
+from strop.quality.contract import DataSet
+from strop.quantize.config import QuantizeConfig
+from strop.quantize.quantize import quantize_model
+from strop.quantize.sanity import check_sanity
+
+CONFIGS = {"onnxruntime": QuantizeConfig(every_convolution=True)}
+"""ONNX Runtime runs a convolution on integers only where its output is quantized too; others need not pay for that."""
+
+
+def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, Model]:
+    """Returns the INT8 model by engine; where there is none worth timing, why is a decision."""
+    forms: dict[str, Model] = {}
+    for engines in _by_config(job.engines):
+        config = CONFIGS.get(engines[0], QuantizeConfig())
+        names = ", ".join(engines)
+        if job.budget.for_search <= 0:
+            job.narrator.decide(f"INT8 for {names} not tried: the budget's share for the search is used up")
+            continue
+        job.narrator.stage(f"quantize for {names} with {len(calibration)} samples")
+        try:
+            quantized = quantize_model(job.model, calibration, samples=len(calibration), config=config)
+            verdict = check_sanity(job.model, quantized.model, choosing)
+        except StropError as error:
+            job.narrator.decide(f"INT8 for {names} dropped: {error.in_a_line}")
+            continue
+        job.study.fact(f"quantization for {names}", {**quantized.report.to_json(), "sanity": verdict.to_json()})
+        if verdict.ok:
+            forms |= dict.fromkeys(engines, quantized.model)
+        else:
+            job.narrator.decide(f"INT8 for {names} dropped before it was timed: {verdict.reason}")
+    return forms
+
+
+def _by_config(engines: Sequence[str]) -> list[list[str]]:
+    """Returns the engines in groups that share one quantized model."""
+    groups: dict[QuantizeConfig, list[str]] = {}
+    for name in engines:
+        groups.setdefault(CONFIGS.get(name, QuantizeConfig()), []).append(name)
+    return list(groups.values())
