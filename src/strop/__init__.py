@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from strop import measure as measure
-    from strop.engines.compile import compile as compile
     from strop.errors import StropError as StropError
     from strop.model.preprocess import Preprocess as Preprocess
     from strop.optimize.api import optimize as optimize
     from strop.quantize.api import quantize as quantize
+    from strop.quantize.compiling import compile as compile
     from strop.runtime.load import load as load
 
 __version__ = "0.1.0"
@@ -27,7 +27,7 @@ __all__ = ["Preprocess", "StropError", "compile", "load", "measure", "optimize",
 _HOMES = {
     "Preprocess": "strop.model.preprocess",
     "StropError": "strop.errors",
-    "compile": "strop.engines.compile",
+    "compile": "strop.quantize.compiling",
     "load": "strop.runtime.load",
 }
 """Where each public name lives; it is imported when it is first asked for, so that `import strop` stays light."""

@@ -23,7 +23,6 @@ CODES: Mapping[str, str] = {
     "unsupported.engine-missing": "the engine's package is not installed",
     "unsupported.device-missing": "the engine has no such device here",
     "unsupported.model": "the engine cannot run this model",
-    "unsupported.platform": "this needs an operating system that offers it",
     "unsupported.precision": "the model is not there in this precision",
     "unsupported.feature": "the engine cannot do this",
     "unsupported.package-missing": "an optional package is not installed",
@@ -34,7 +33,6 @@ CODES: Mapping[str, str] = {
     "model.invalid": "the model breaks the rules of ONNX",
     "model.external-data": "the model's weights lie in another file that is missing, too short or outside its folder",
     "model.too-large": "the model is larger than what can be handled",
-    "model.opset": "the model's opset cannot be raised to a working one",
     "model.custom-operator": "the model uses operators from outside ONNX",
     "model.already-quantized": "the model is quantized already",
     "model.shape": "the model cannot take these shapes",
@@ -45,7 +43,6 @@ CODES: Mapping[str, str] = {
     "input.dtype": "an input has the wrong element type",
     "input.rank": "an input has the wrong number of dimensions",
     "input.shape": "an input has the wrong shape",
-    "input.not-finite": "an input holds NaN or infinity",
     "output.buffer": "an output buffer does not fit the output",
     # data sets, labels, metrics
     "data.missing": "the data are not there",
@@ -78,9 +75,7 @@ CODES: Mapping[str, str] = {
     "file.write": "a file could not be written",
     "file.read": "a file could not be read",
     # limits of a search
-    "limit.drop": "no candidate keeps the accuracy within the limit",
     "limit.budget": "the budget is too small to measure anything",
-    "gate.exceeded": "a limit was exceeded",
     "quantize.nothing": "nothing in the model can be quantized",
 }
 
@@ -90,7 +85,7 @@ class StropError(Exception):
 
     Example:
         >>> from strop.errors import ModelError
-        >>> error = ModelError("model.missing-file", "the model file is not there", where="a.onnx", hint="check the path")
+        >>> error = ModelError("model.missing-file", "the model is not there", where="a.onnx", hint="check the path")
         >>> error.code
         'model.missing-file'
     """

@@ -62,7 +62,9 @@ def compile(
     given: dict[str, object] = {"threads": threads, "precision": precision}
     chosen = chosen.updated({name: value for name, value in given.items() if value is not None})
     chosen = chosen.updated({"objective": objective, **settings} if objective != "latency" else settings)
-    return compile_model(_loaded(model, shapes, example_inputs), engine=engine, settings=chosen)
+    return compile_model(
+        open_source(model, shapes=shapes, example_inputs=example_inputs), engine=engine, settings=chosen
+    )
 
 
 def compile_model(
@@ -84,9 +86,13 @@ def compile_model(
     return last.compile(model, settings)
 
 
-def _loaded(
-    model: Any, shapes: Mapping[str, Sequence[int]] | None, example_inputs: Sequence[Any] | None
+def open_source(
+    model: Any,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    example_inputs: Sequence[Any] | None = None,
 ) -> ModelSource:
+    """Returns what engines compile, from all that `compile` takes."""
     if isinstance(model, StoredModel):
         return model
     from strop.model.load import load_model  # imports onnx, which a stored model does without

@@ -18,10 +18,12 @@ from strop.quality.evaluate import Evaluation, evaluate
 class Judgement:
     """What a judge says of a candidate: within the limit or not, in words, with the figures.
 
+    hopeless: even the favourable end of the 95 % interval is beyond the limit, so more samples would not help;
     certified: whether the one-sided 95 % bound of the drop is within the limit too; None where that means nothing.
     """
 
     within: bool
+    hopeless: bool
     words: str
     certified: bool | None
     details: Mapping[str, object]
@@ -83,7 +85,10 @@ class MetricJudge:
             f"(at most {found.bound:.4g} with 95 %), {found.verdict}"
         )
         details = {"before": before.to_json(), "after": after.to_json(), **found.to_json()}
-        return Judgement(found.within, words, found.certified, details)
+        sign = -1.0 if before.metric.higher_is_better else 1.0
+        least_drop = min(sign * found.difference.low, sign * found.difference.high)
+        hopeless = found.limit is not None and least_drop > found.limit
+        return Judgement(found.within, hopeless, words, found.certified, details)
 
     def _evaluate(self, run: Run, data: DataSet) -> Evaluation:
         return evaluate(run, data, decode=self.scoring.decode, metric=self.scoring.metric)
@@ -122,7 +127,7 @@ class AgreementJudge:
         )
         if not within:
             words += f", limit {self.least:.2%}"
-        return Judgement(within, words, None, found.to_json() | {"limit": self.least})
+        return Judgement(within, share.high < self.least, words, None, found.to_json() | {"limit": self.least})
 
 
 def describe(evaluation: Evaluation) -> str:

@@ -14,7 +14,7 @@ from strop.measure.comparison import Compared
 from strop.measure.estimate import Speedup, Verdict
 from strop.optimize.accuracy import Judgement
 from strop.optimize.job import Job, Kept
-from strop.optimize.plan import CONFIRMATION_RACE_SECONDS
+from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, FRESH_PROCESSES_SECONDS, fit_to_budget
 from strop.optimize.racing import contend, open_contender, race
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
@@ -31,21 +31,22 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
     refused: list[dict[str, object]] = []
     try:
         for form in reversed(job.kept):
-            job.narrator.stage(f"confirm {form.spec.label} on {len(data)} samples, in fresh processes")
+            fitting = fit_to_budget(data, job.baseline.latency.point, job.budget)
+            job.narrator.stage(f"confirm {form.spec.label} on {len(fitting)} samples, in fresh processes")
             try:
                 job.write(form, temporary, {})
-                found = _confirm(job, form, temporary, data)
+                found = _confirm(job, form, temporary, fitting)
                 reason = found.why_not()
             except StropError as error:
                 if form is job.baseline:
                     raise
-                reason = error.what
+                reason = error.in_a_line
             if reason is None:
                 break
             refused.append({"label": form.spec.label, "reason": reason})
             job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}")
+        report = found.to_json() | _first_inferences(job, temporary) | {"not_confirmed": refused}
         # The report joins the same model, engine and settings that were just measured.
-        report = found.to_json() | {"not_confirmed": refused}
         job.write(form, temporary, {"confirmation": report, "decisions": job.study.decisions()})
         temporary.replace(job.output)
         job.study.fact("confirmation", report)
@@ -116,9 +117,6 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
             "after": _figures(job, after.remote, compared["after"]),
         }
         settings = dict(after.remote.settings)
-    first_before = measure_first_inference(job.original, baseline.spec.engine, Settings(), inputs=inputs)
-    figures["before"]["first_inference_ms"] = first_before.total_ms
-    figures["after"]["first_inference_ms"] = first_inference_of_bundle(bundle, inputs=inputs[0]).total_ms
     speedup = None if form is baseline else compared["after"].speedup
     return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement)
 
@@ -130,3 +128,12 @@ def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, Any
         "throughput_per_second": throughput.per_second.to_json(),
         "peak_memory_mb": round(remote.memory().peak_bytes / 1e6, 1),
     }
+
+
+def _first_inferences(job: Job, bundle: Path) -> dict[str, object]:
+    """Returns the first-inference latency of both, from five fresh processes each; nothing where time is short."""
+    if job.budget.remaining < FRESH_PROCESSES_SECONDS:
+        return {"first_inference_ms": None}
+    before = measure_first_inference(job.original, job.baseline.spec.engine, Settings(), inputs=job.timed_inputs[0])
+    after = first_inference_of_bundle(bundle, inputs=job.timed_inputs[0])
+    return {"first_inference_ms": {"before": before.total_ms, "after": after.total_ms}}

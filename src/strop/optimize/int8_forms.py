@@ -8,19 +8,16 @@ from strop.errors import StropError
 from strop.model.model import Model
 from strop.optimize.job import Job
 from strop.quality.contract import DataSet
-from strop.quantize.config import QuantizeConfig
+from strop.quantize.config import QuantizeConfig, config_for
 from strop.quantize.quantize import quantize_model
 from strop.quantize.sanity import check_sanity
-
-CONFIGS = {"onnxruntime": QuantizeConfig(every_convolution=True)}
-"""ONNX Runtime runs a convolution on integers only where its output is quantized too; others need not pay for that."""
 
 
 def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, Model]:
     """Returns the INT8 model by engine; where there is none worth timing, why is a decision."""
     forms: dict[str, Model] = {}
     for engines in _by_config(job.engines):
-        config = CONFIGS.get(engines[0], QuantizeConfig())
+        config = config_for(engines[0])
         names = ", ".join(engines)
         if job.budget.for_search <= 0:
             job.narrator.decide(f"INT8 for {names} not tried: the budget's share for the search is used up")
@@ -44,5 +41,5 @@ def _by_config(engines: Sequence[str]) -> list[list[str]]:
     """Returns the engines in groups that share one quantized model."""
     groups: dict[QuantizeConfig, list[str]] = {}
     for name in engines:
-        groups.setdefault(CONFIGS.get(name, QuantizeConfig()), []).append(name)
+        groups.setdefault(config_for(name), []).append(name)
     return list(groups.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from strop.optimize.budget import Budget
+from strop.quality.contract import DataSet
 
 CALIBRATION_SAMPLES = 300
 RACE_SECONDS = 3.0
@@ -70,13 +71,13 @@ class Forecast:
 def fit_shares(shares: Shares, latency_seconds: float, budget: Budget) -> Shares:
     """Returns the shares cut to what the budget allows, the confirmation last.
 
-    A calibration sample costs about three inferences, a choosing sample one per evaluated candidate (reckoned as
-    three), a confirmation sample one each for the baseline and the bundle.
+    A calibration sample costs about three inferences for each of two INT8 forms, a choosing sample one for each
+    candidate that is evaluated (reckoned as three), a confirmation sample one each for the baseline and the bundle.
     """
     if budget.seconds is None:
         return shares
     per_sample = latency_seconds * 1.5
-    calibration_limit = 0.15 * budget.for_search / (3 * per_sample)
+    calibration_limit = 0.15 * budget.for_search / (6 * per_sample)
     choosing_limit = 0.25 * budget.for_search / (3 * per_sample)
     confirmation_limit = 0.4 * budget.reserved / (2 * per_sample)
     return Shares(
@@ -87,11 +88,19 @@ def fit_shares(shares: Shares, latency_seconds: float, budget: Budget) -> Shares
     )
 
 
+def fit_to_budget(data: DataSet, latency_seconds: float, budget: Budget) -> DataSet:
+    """Returns as many samples of `data` as can still be evaluated twice within half of what is left."""
+    if budget.seconds is None:
+        return data
+    count = int(0.5 * max(0.0, budget.remaining) / (2 * 1.5 * latency_seconds))
+    return data if count >= len(data) else data.subset(range(max(2, count)))
+
+
 def forecast(races: int, shares: Shares, latency_seconds: float, *, race_seconds: float, memory_bytes: int) -> Forecast:
     """Returns what the run will cost, from the baseline's latency and the number of races."""
     return Forecast(
         search_seconds=races * (race_seconds + OPENING_SECONDS),
-        quantization_seconds=shares.calibration * latency_seconds * 3 + (5 if shares.calibration else 0),
+        quantization_seconds=shares.calibration * latency_seconds * 6 + (5 if shares.calibration else 0),
         evaluation_seconds=shares.choosing * latency_seconds * 3,
         confirmation_seconds=CONFIRMATION_RACE_SECONDS
         + OPENING_SECONDS * 2

@@ -59,8 +59,8 @@ def race_all(
 ) -> None:
     """Tries every candidate of `precision`; those that win are appended to `job.kept`.
 
-    forms: the model that each engine runs; an engine without one is left out; one that refuses it, or loses too much accuracy
-    with it, does so with any settings and is not tried again. races_later: how many races still come after these.
+    forms: the model that each engine runs; an engine without one is left out; one that refuses it, or loses too much
+    accuracy with it, does so with any settings and is not tried again. races_later: how many races still come.
     """
     waiting = [spec for spec in specs(job, precision) if spec.engine in forms]
     hopeless: dict[str, TrialResult] = {}
@@ -115,9 +115,10 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
         if quantized_here:
             job.narrator.progress(f"accuracy of {spec.label}")
             judged = job.judge.judge(job.baseline.contender.remote, challenger.remote, choosing)
-            if not judged.within:
+            if judged.hopeless:
                 return replace(result, reason=f"faster, but {judged.words}", accuracy=judged.details)
-            result = replace(result, reason=f"{result.reason}; {judged.words}", accuracy=judged.details)
+            doubt = "" if judged.within else ", yet too near to it for so few samples: the confirmation decides"
+            result = replace(result, reason=f"{result.reason}; {judged.words}{doubt}", accuracy=judged.details)
         won = True
         if best is not job.baseline:
             best.contender.close()

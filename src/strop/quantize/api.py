@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from strop.model.load import Source, load_model
 from strop.quality.data import open_data
+from strop.quantize.config import QuantizeConfig
 from strop.quantize.quantize import DEFAULT_SAMPLES, quantize_model
 
 if TYPE_CHECKING:
     import onnx
 
 
-def quantize(model: Source, data: object, *, samples: int = DEFAULT_SAMPLES) -> onnx.ModelProto:
+def quantize(
+    model: Source, data: object, *, samples: int = DEFAULT_SAMPLES, config: QuantizeConfig | None = None
+) -> onnx.ModelProto:
     """Returns `model` in 8 bits, as standard QDQ ONNX that every engine runs.
 
     Weights become int8 (symmetric, one scale per output channel), activations uint8, biases int32; what 8 bits cannot
@@ -23,6 +26,7 @@ def quantize(model: Source, data: object, *, samples: int = DEFAULT_SAMPLES) -> 
         data: a path (.npz, .npy, folder, file.py:name) or an object (arrays by input name, an array, an iterable of
             inputs).
         samples: how many samples to calibrate with, taken evenly from all of `data`.
+        config: how to quantize; None is the default of QuantizeConfig.
 
     Raises:
         ModelError: `model.already-quantized`, `quantize.nothing`, or the model cannot be loaded.
@@ -37,4 +41,5 @@ def quantize(model: Source, data: object, *, samples: int = DEFAULT_SAMPLES) -> 
         True
     """
     loaded = load_model(model)
-    return quantize_model(loaded, open_data(data, inputs=loaded.inputs), samples=samples).model.to_proto()
+    opened = open_data(data, inputs=loaded.inputs)
+    return quantize_model(loaded, opened, samples=samples, config=config or QuantizeConfig()).model.to_proto()

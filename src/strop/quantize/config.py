@@ -45,3 +45,12 @@ class QuantizeConfig:
     def to_json(self) -> dict[str, object]:
         """Returns all fields as a JSON object."""
         return asdict(self)
+
+
+_BY_ENGINE = {"onnxruntime": QuantizeConfig(every_convolution=True)}
+"""ONNX Runtime runs a convolution on integers only where its output is quantized too; others need not pay for that."""
+
+
+def config_for(engine: str) -> QuantizeConfig:
+    """Returns how to quantize for the engine of this name."""
+    return _BY_ENGINE.get(engine, QuantizeConfig())

@@ -78,8 +78,9 @@ def before_after_table(document: Document) -> Table:
     table.add_row("speed-up", "1", interval(document["speedup"]))
     throughputs = (interval(side["throughput_per_second"]) for side in (before, after))
     table.add_row("throughput per second", *throughputs)
-    for name in ("first_inference_ms", "peak_memory_mb"):
-        table.add_row(name.replace("_", " ").replace("mb", "MB"), number(before[name]), number(after[name]))
+    first = document["first_inference_ms"] or {"before": None, "after": None}
+    table.add_row("first inference ms", number(first["before"]), number(first["after"]))
+    table.add_row("peak memory MB", number(before["peak_memory_mb"]), number(after["peak_memory_mb"]))
     if "before" in accuracy:
         table.add_row(accuracy["metric"], interval(accuracy["before"], 4), interval(accuracy["after"], 4))
     else:

@@ -1,4 +1,9 @@
-"""Tiny models, built in code: what tests of every room run on. Seeded; each gives a fresh `onnx.ModelProto`."""
+"""Tiny models, built in code: what tests of every room run on. Seeded; each gives a fresh `onnx.ModelProto`.
+
+Example:
+    >>> [node.op_type for node in multilayer_perceptron().graph.node]
+    ['MatMul', 'Add', 'Relu', 'Gemm']
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strop.errors import LimitError, NotSupportedError
+from strop.errors import EngineError, LimitError, NotSupportedError
 from strop.measure.comparison import compare_blocks
 from strop.measure.estimate import Estimate
 from strop.measure.latency import measure_latency
@@ -19,7 +19,10 @@ from strop.measure.memory import Memory
 from strop.model.load import load_model
 from strop.optimize import confirm, job, racing, search
 from strop.optimize.api import OptimizeResult, optimize
+from strop.optimize.plan import divide
 from strop.optimize.trial import TrialSpec
+from strop.quality.data import open_data
+from strop.quality.split import split
 from strop.testing.clock import FakeClock
 from strop.testing.models import convolution_classifier
 
@@ -71,6 +74,7 @@ class World:
         self.speeds: dict[str, float] = {}
         self.confirmed: dict[str, float] = {}
         self.wrong: set[str] = set()
+        self.wrong_images: dict[str, set[bytes]] = {}
         self.refuses: set[str] = set()
         self.interrupt_at: str | None = None
         self.opened: list[str] = []
@@ -84,9 +88,13 @@ class World:
         self.labels = [int(self.truth({"x": image[None]})[name].argmax()) for image in IMAGES]
 
     def answer(self, label: str) -> Any:
-        if label not in self.wrong:
-            return self.truth
-        return lambda inputs: {name: -value for name, value in self.truth(inputs).items()}
+        images = self.wrong_images.get(label, set())
+        if images:
+            return lambda inputs: (self.flipped if inputs["x"].tobytes() in images else self.truth)(inputs)
+        return self.flipped if label in self.wrong else self.truth
+
+    def flipped(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: -value for name, value in self.truth(inputs).items()}
 
     def open(self, spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> racing.Contender:
         label = spec.label
@@ -193,6 +201,35 @@ def test_a_float_engine_that_disagrees_fails_and_is_never_raced(world: World, tm
     assert failed["status"] == "failed"
     assert failed["speedup"] is None
     assert "other outputs" in failed["reason"]
+
+
+def test_engines_that_disagree_are_told_apart_by_the_worst_output(world: World) -> None:
+    spec = TrialSpec("m", "d", "openvino", "f32", "latency")
+    inputs = {"x": IMAGES[:1]}
+    world.wrong = {spec.label}
+    contender = world.open(spec, Path(), [inputs])
+    with pytest.raises(EngineError) as caught:
+        racing.check_agreement(contender, [(inputs, world.truth(inputs))])
+    assert caught.value.code == "engine.disagrees"
+    assert caught.value.where == world.model.outputs[0].name
+    assert "relative L2 2" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_loss_too_near_the_limit_is_left_to_the_confirmation(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino int8, threads 1": 0.001}
+    shares = divide(len(IMAGES), quantizing=True)
+    data = open_data({"x": IMAGES}, inputs=world.model.inputs)
+    parts = split(data, calibration=shares.calibration, choosing=shares.choosing, confirmation=shares.confirmation)
+    wrong = [next(iter(parts.choosing)), next(iter(parts.confirmation))]
+    world.wrong_images = {"openvino int8, threads 1": {sample.inputs["x"].tobytes() for sample in wrong}}
+    result = run(world, tmp_path, max_drop=0.02)
+    trial = next(trial for trial in result.document["trials"] if trial["label"] == "openvino int8, threads 1")
+    assert trial["status"] == "kept"
+    assert "the confirmation decides" in trial["reason"]
+    # The confirmation has one wrong answer in its 20 samples, 5 points: not handed over.
+    assert "limit exceeded" in result.document["not_confirmed"][0]["reason"]
+    assert result.document["engine"] == "onnxruntime"
 
 
 def test_labels_that_are_no_better_than_chance_stop_the_run(world: World, tmp_path: Path) -> None:
