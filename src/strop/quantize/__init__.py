@@ -5,3 +5,7 @@ their ranges (`ranges`), write QuantizeLinear and DequantizeLinear (`insert`), c
 Does not: measure speed or accuracy on labels (quality, optimize), or produce a form for one engine only.
 Start reading at: `quantize.quantize_model`; `api.quantize` is the public door.
 """
+
+from strop.callable_package import make_callable
+
+make_callable(__name__, "strop.quantize.api")
