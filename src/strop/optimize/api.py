@@ -125,6 +125,7 @@ def optimize(
             "study": str(study.path),
             "warnings": narrator.warnings,
             "seconds": round(limit.elapsed, 1),
+            "plan": study.facts()["plan"],
             "trials": study.trials(),
             "decisions": study.decisions(),
         }

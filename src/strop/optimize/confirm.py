@@ -9,7 +9,7 @@ from typing import Any
 
 from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
-from strop.errors import StropError
+from strop.errors import FileError, StropError
 from strop.measure.comparison import Compared
 from strop.measure.estimate import Speedup, Verdict
 from strop.optimize.accuracy import Judgement
@@ -27,15 +27,16 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
     A form holds where its saved bundle, in a fresh process, is faster than the baseline in a fresh process and the
     judge accepts its accuracy on `data`.
     """
-    temporary = job.output.with_name(f".{job.output.name}.candidate")
+    candidate = job.output.with_name(f".{job.output.name}.candidate")
     refused: list[dict[str, object]] = []
     try:
-        for form in reversed(job.kept):
+        while True:
+            form = job.best
             fitting = fit_to_budget(data, job.baseline.latency.point, job.budget)
             job.narrator.stage(f"confirm {form.spec.label} on {len(fitting)} samples, in fresh processes")
             try:
-                job.write(form, temporary, {})
-                found = _confirm(job, form, temporary, fitting)
+                job.write(form, candidate, {"decisions": job.study.decisions()})
+                found = _confirm(job, form, candidate, fitting)
                 reason = found.why_not()
             except StropError as error:
                 if form is job.baseline:
@@ -45,14 +46,18 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
                 break
             refused.append({"label": form.spec.label, "reason": reason})
             job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}")
-        report = found.to_json() | _first_inferences(job, temporary) | {"not_confirmed": refused}
-        # The report joins the same model, engine and settings that were just measured.
-        job.write(form, temporary, {"confirmation": report, "decisions": job.study.decisions()})
-        temporary.replace(job.output)
+            job.kept.pop()
+        report = found.to_json() | _first_inferences(job, candidate) | {"not_confirmed": refused}
         job.study.fact("confirmation", report)
+        try:
+            # The report joins the same model, engine and settings that were just measured.
+            job.write(form, candidate, {"confirmation": report, "decisions": job.study.decisions()})
+        except FileError as error:
+            job.narrator.warn(f"the bundle goes without its report: {error.in_a_line}")
+        candidate.replace(job.output)
         return report
     finally:
-        temporary.unlink(missing_ok=True)
+        candidate.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,16 @@ Inputs = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A form that was kept: its spec, the model it runs (float or quantized), its worker, its latency when raced."""
+    """A form that was kept: its spec, the model it runs (float or quantized), its worker, its latency when raced.
+
+    doubtful: its accuracy was too near the limit for the samples that chose; only the confirmation can tell.
+    """
 
     spec: TrialSpec
     model: Model
     contender: Contender
     latency: Estimate
+    doubtful: bool = False
 
 
 @dataclass(slots=True)

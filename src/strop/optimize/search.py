@@ -60,10 +60,10 @@ def search(job: Job) -> dict[str, Any]:
             race_all(job, own_precision(job.model), original, choosing, races_later=later)
             if shares.calibration:
                 race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
+            return confirm_best(job, confirmation)
         except KeyboardInterrupt:
             _save_interrupted(job)
             raise
-        return confirm_best(job, confirmation)
 
 
 def _start_baseline(job: Job) -> None:
@@ -136,9 +136,9 @@ def _check_baseline(job: Job, choosing: DataSet) -> None:
 
 def _save_interrupted(job: Job) -> None:
     job.study.fact("interrupted", True)
-    words = f"interrupted: the best so far is written, not confirmed ({job.best.spec.label})"
-    job.write(job.best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
-    job.narrator.decide(f"{words} -> {job.output}")
+    best = next(form for form in reversed(job.kept) if not form.doubtful)
+    job.write(best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
+    job.narrator.decide(f"interrupted: the best so far is written, not confirmed: {best.spec.label} -> {job.output}")
 
 
 def own_precision(model: Model) -> Precision:

@@ -92,6 +92,7 @@ def _try(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
 
 def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
     best = job.best
+    doubtful = False
     quantized_here = spec.precision == "int8" and not job.model.is_quantized
     challenger = open_contender(spec, job.saved(model), job.timed_inputs)
     won = False
@@ -117,12 +118,13 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
             judged = job.judge.judge(job.baseline.contender.remote, challenger.remote, choosing)
             if judged.hopeless:
                 return replace(result, reason=f"faster, but {judged.words}", accuracy=judged.details)
-            doubt = "" if judged.within else ", yet too near to it for so few samples: the confirmation decides"
+            doubtful = not judged.within
+            doubt = ", yet too near to it for so few samples: the confirmation decides" if doubtful else ""
             result = replace(result, reason=f"{result.reason}; {judged.words}{doubt}", accuracy=judged.details)
         won = True
         if best is not job.baseline:
             best.contender.close()
-        job.kept.append(Kept(spec, model, challenger, compared.estimate))
+        job.kept.append(Kept(spec, model, challenger, compared.estimate, doubtful))
         return replace(result, status="kept")
     finally:
         if not won:
