@@ -9,10 +9,11 @@ from strop.errors import DataError, ModelError, UsageError
 from strop.model.load import load_model
 from strop.quality.contract import Sample
 from strop.quality.data import open_data
+from strop.quality.split import evenly_spread
 from strop.quantize.api import quantize
 from strop.quantize.calibrate import calibrate, check_inputs
 from strop.quantize.config import QuantizeConfig
-from strop.quantize.quantize import evenly_spread, quantize_model
+from strop.quantize.quantize import quantize_model
 from strop.quantize.sanity import check_sanity
 from strop.testing import models
 

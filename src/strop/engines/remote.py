@@ -24,7 +24,7 @@ from strop.measure.latency import measure_latency
 from strop.measure.load import PERCENTILES, Throughput
 from strop.measure.memory import Memory
 from strop.measure.statistics import Percentile, median_estimate, percentile
-from strop.measure.worker import Worker
+from strop.measure.worker import DEFAULT_TIMEOUT, Timeout, Worker
 from strop.model.axes import batch_axes
 from strop.model.specs import TensorSpec
 
@@ -42,16 +42,18 @@ def open_remote(
     inputs: Samples | None = None,
     batch: int = 1,
     cores: Sequence[int] | None = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> RemoteModel:
     """Returns the model, compiled in a fresh worker process; raises what the engine raises.
 
     model: a model, or the path of one that `Model.save` wrote; inputs: what it is timed with, `batch` samples to a
-    request (the batch axis must be free, or of that size); cores: the cores its process stays on.
+    request (the batch axis must be free, or of that size); cores: the cores its process stays on;
+    timeout: seconds that compiling, and each later call, may take.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="strop-"))
         arguments = _arguments(model, engine, settings, Path(folder))
-        remote = RemoteModel(stack.enter_context(Worker(FACTORY, arguments, cores=cores)))
+        remote = RemoteModel(stack.enter_context(Worker(FACTORY, arguments, cores=cores, timeout=timeout)))
         if inputs is not None:
             remote.set_inputs(inputs, batch=batch)
         remote.on_close = stack.pop_all().close  # a profile reads the file again

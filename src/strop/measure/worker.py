@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -26,6 +26,8 @@ from strop.measure.memory import Memory, memory_of
 
 DEFAULT_TIMEOUT = 600.0
 CLOSING_SECONDS = 5.0
+Timeout = float | Callable[[], float]
+"""Seconds that a call may take, or a function that says how many are left when it begins."""
 STDERR_TAIL_BYTES = 2000
 
 _living: weakref.WeakSet[Worker] = weakref.WeakSet()
@@ -44,7 +46,7 @@ class Worker:
 
     factory: "package.module:function", our own code, never a name from a user; it gets `arguments`, a JSON object.
     environment: variables to set over this process's own; cores: which cores the process stays on, set before it
-    imports anything; timeout: seconds a call may take.
+    imports anything; timeout: seconds a call may take, 600 at most, or a function that gives them anew for each.
 
     A Worker is a `strop.measure.turns.Turn` if the hosted object has `block(n)`. It is a context manager. Every
     failure that leaves the process in an unknown state (no answer in time, Ctrl-C during a call) ends it.
@@ -60,7 +62,7 @@ class Worker:
         *,
         environment: Mapping[str, str] | None = None,
         cores: Sequence[int] | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: Timeout = DEFAULT_TIMEOUT,
     ):
         self._timeout = timeout
         self._lock = Lock()
@@ -125,7 +127,10 @@ class Worker:
     def memory(self) -> Memory:
         """Returns the peak and present resident memory of the process."""
         self._check_open()
-        return memory_of(self.pid)
+        try:
+            return memory_of(self.pid)
+        except (OSError, KeyError):  # a process that has ended has no memory, even before it is waited for
+            raise self._death("memory") from None
 
     def close(self) -> None:
         """Ends the process: asks first, so that the engine can let go, then kills its whole group."""
@@ -145,7 +150,7 @@ class Worker:
     def _request(
         self, request: dict[str, Any], arrays: Mapping[str, np.ndarray] | None = None, timeout: float | None = None
     ) -> Reply:
-        limit = self._timeout if timeout is None else timeout
+        limit = self._limit() if timeout is None else timeout
         with self._lock:
             self._check_open()
             try:
@@ -194,11 +199,16 @@ class Worker:
             hint="SIGKILL is mostly a lack of memory, SIGSEGV and SIGILL an error in the engine: try another engine",
         )
 
+    def _limit(self) -> float:
+        return min(self._timeout() if callable(self._timeout) else self._timeout, DEFAULT_TIMEOUT)
+
     def _check_open(self) -> None:
         if self._stderr.closed:
             raise UsageError("usage.closed", "the worker is closed", hint="make a new one")
 
     def _kill(self) -> None:
+        if self._stderr.closed:
+            return  # done before; by now its number may be another process's
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)  # its group outlives it if it left children behind

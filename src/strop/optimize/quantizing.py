@@ -12,6 +12,7 @@ from strop.model.load import load_model
 from strop.optimize.events import Event, Listener, nobody
 from strop.quality.agreement import agreement
 from strop.quality.data import open_data
+from strop.quality.split import evenly_spread
 from strop.quantize.quantize import quantize_model
 from strop.quantize.sanity import check_sanity
 
@@ -43,7 +44,7 @@ def quantize_to_file(
     quantized.model.save(output)
     on_event(Event("stage", "compare the outputs with the float model's"))
     verdict = check_sanity(model, quantized.model, opened)
-    compared = opened.subset(range(min(COMPARED_SAMPLES, len(opened))))
+    compared = evenly_spread(opened, COMPARED_SAMPLES)
     with (
         closing(compile_model(model, engine=CHECKING_ENGINE)) as before,
         closing(compile_model(quantized.model, engine=CHECKING_ENGINE)) as after,

@@ -1,4 +1,4 @@
-"""Dividing a data set: what calibrates, what chooses and what confirms are different samples."""
+"""Parts of a data set: what calibrates, what chooses and what confirms are different samples; fewer, evenly spread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from strop.errors import UsageError
+from strop.errors import DataError, UsageError
 from strop.quality.contract import DataSet
 
 
@@ -46,3 +46,10 @@ def split(
     return Split(
         *(data.subset(sorted(order[start : start + size].tolist())) for start, size in zip(starts, wanted, strict=True))
     )
+
+
+def evenly_spread(data: DataSet, samples: int) -> DataSet:
+    """Returns `samples` samples spread evenly over `data` (the first ones of a folder are all of one class)."""
+    if samples < 1:
+        raise DataError("data.empty", "samples is below 1", where=data.name, got=samples, hint="300 is a good number")
+    return data if len(data) <= samples else data.subset([index * len(data) // samples for index in range(samples)])

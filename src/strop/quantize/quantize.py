@@ -10,13 +10,14 @@ import onnx_ir
 
 from strop.engines.contract import Settings
 from strop.engines.registry import get_engine
-from strop.errors import DataError, ModelError
+from strop.errors import ModelError
 from strop.machine import machine
 from strop.model.model import Model
 from strop.passes.base import run_passes
 from strop.passes.from_onnx_ir import remove_unused
 from strop.passes.pipeline import before_quantization
 from strop.quality.contract import DataSet, Run
+from strop.quality.split import evenly_spread
 from strop.quantize.affine import ActivationScale
 from strop.quantize.calibrate import Calibration, Progress, calibrate
 from strop.quantize.config import QuantizeConfig
@@ -106,13 +107,6 @@ def quantize_model(
         warnings=(*ignored.warnings, *_warnings(placement, calibration, before, after)),
     )
     return Quantized(Model.from_ir(graph, like=model), report)
-
-
-def evenly_spread(data: DataSet, samples: int) -> DataSet:
-    """Returns `samples` samples spread evenly over `data` (the first ones of a folder are all of one class)."""
-    if samples < 1:
-        raise DataError("data.empty", "samples is below 1", where=data.name, got=samples, hint="300 is a good number")
-    return data if len(data) <= samples else data.subset([index * len(data) // samples for index in range(samples)])
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from strop.errors import DataError
 from strop.measure.statistics import proportion
 from strop.model.model import Model
 from strop.quality.contract import DataSet, Outputs
+from strop.quality.split import evenly_spread
 from strop.quantize.calibrate import check_inputs
 
 SAMPLES = 32
@@ -80,7 +80,7 @@ class SanityVerdict:
 
 
 def check_sanity(original: Model, quantized: Model, data: DataSet, *, samples: int = SAMPLES) -> SanityVerdict:
-    """Returns whether `quantized` still computes what `original` does, on the first `samples` samples of `data`."""
+    """Returns whether `quantized` still computes what `original` does, on `samples` samples spread over `data`."""
     engine = get_engine("onnxruntime")
     tallies = {spec.name: _Tally(spec.name) for spec in original.outputs}
     count = 0
@@ -88,7 +88,7 @@ def check_sanity(original: Model, quantized: Model, data: DataSet, *, samples: i
         closing(engine.compile(original, Settings())) as before,
         closing(engine.compile(quantized, Settings())) as after,
     ):
-        for sample in islice(data, samples):
+        for sample in evenly_spread(data, samples):
             check_inputs(sample, data.name)
             _add(tallies, before(sample.inputs), after(sample.inputs))
             count += 1

@@ -12,14 +12,16 @@ from strop.engines.hosted import store_inputs
 from strop.engines.remote import FirstInferenceTimes, RemoteModel, Samples
 from strop.loader import open_bundle
 from strop.measure.first_inference import first_inference
-from strop.measure.worker import Worker
+from strop.measure.worker import DEFAULT_TIMEOUT, Timeout, Worker
 
 FACTORY = "strop.runtime.hosted:open_hosted_bundle"
 
 
-def open_remote_bundle(path: Path, *, inputs: Samples, batch: int = 1) -> RemoteModel:
-    """Returns the bundle, loaded in a fresh worker process, to be timed on `inputs`."""
-    worker = Worker(FACTORY, {"path": str(path)})
+def open_remote_bundle(
+    path: Path, *, inputs: Samples, batch: int = 1, timeout: Timeout = DEFAULT_TIMEOUT
+) -> RemoteModel:
+    """Returns the bundle, loaded in a fresh worker process, to be timed on `inputs`; timeout: seconds of any call."""
+    worker = Worker(FACTORY, {"path": str(path)}, timeout=timeout)
     try:
         remote = RemoteModel(worker)
         remote.set_inputs(inputs, batch=batch)

@@ -129,6 +129,32 @@ def test_closing_ends_the_process_and_what_it_started() -> None:
     assert gone(child)
 
 
+def test_a_closed_workers_number_is_never_signalled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(EXAMPLE)
+    worker.close()
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, number: signalled.append(group))
+    worker.close()
+    assert signalled == []
+
+
+def test_a_limit_that_is_a_function_is_asked_anew_for_each_call() -> None:
+    left = [60.0, 60.0, 0.05]
+    worker = Worker(EXAMPLE, timeout=lambda: left.pop(0))
+    assert worker.block(1) == [0.001]
+    with pytest.raises(WorkerError, match="did not answer"):
+        worker.call("hang")
+    assert left == []
+
+
+def test_the_memory_of_a_worker_that_died_is_asked_in_vain() -> None:
+    worker = Worker(EXAMPLE)
+    os.kill(worker.pid, signal.SIGKILL)
+    assert gone(worker.pid)
+    with pytest.raises(WorkerError, match="ended by itself"):
+        worker.memory()
+
+
 def test_cores_and_environment_are_set_before_anything_is_imported() -> None:
     core = max(os.sched_getaffinity(0))
     with Worker(EXAMPLE, cores=[core], environment={"STROP_TEST": "yes"}) as worker:

@@ -11,9 +11,9 @@ from strop.model.load import load_model
 from strop.model.model import Model
 from strop.quality.contract import Run
 from strop.quality.data import open_data
+from strop.quality.split import evenly_spread
 from strop.quantize.affine import Range
 from strop.quantize.calibrate import Calibration, calibrate, groups
-from strop.quantize.quantize import evenly_spread
 from strop.testing import models
 
 MODEL = load_model(models.dynamic_width())
