@@ -54,3 +54,7 @@ class Speedup:
     def to_json(self) -> dict[str, object]:
         """Returns point, low, high, verdict, level, n and margin as a JSON object."""
         return {**self.ratio.to_json(), "verdict": str(self.verdict), "margin": self.margin}
+
+
+SPEEDUP_OF_ITSELF = {"point": 1.0, "low": 1.0, "high": 1.0, "verdict": str(Verdict.SAME)}
+"""What a baseline's speed-up against itself is, as JSON."""

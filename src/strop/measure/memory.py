@@ -16,6 +16,7 @@ from strop.measure.quantiles import normal_quantile
 
 LEAST_GROWTH_BYTES = 512 * 1024
 PARTS = 5
+LEAST_READINGS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,12 @@ def leak_slope(samples: Sequence[tuple[int, int]], *, level: float = 0.99) -> Le
 
     Raises MeasurementError (`measure.too-few`) below 15 samples.
     """
-    if len(samples) < 15:
+    if len(samples) < LEAST_READINGS:
         raise MeasurementError(
             "measure.too-few",
             "too few readings for a slope",
             got=len(samples),
-            expected="at least 15",
+            expected=f"at least {LEAST_READINGS}",
             hint="take more",
         )
     kept = np.asarray(samples, dtype=float)[len(samples) // 3 :]

@@ -14,6 +14,7 @@ from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference, open_remote
 from strop.machine import machine
 from strop.measure.latency import measure_latency
+from strop.measure.memory import LEAST_READINGS, leak_slope
 from strop.measure.statistics import Percentile
 from strop.model.model import Model
 from strop.optimize.events import Event, Listener, nobody
@@ -42,7 +43,8 @@ def benchmark_model(
 
     requests: in flight at the throughput objective (default: what the engine advises, at least 2); rate: requests a
     second, at even distances or, with poisson, at random ones; latency then counts from the scheduled arrival.
-    seconds and iterations: run until both are reached (default: 5 s).
+    seconds and iterations: run until both are reached (default: 5 s). At the latency objective `leak` says how memory
+    grew while it ran, null where the run was too short to tell.
     """
     with TemporaryDirectory(prefix="strop-") as folder:
         path = model.save(Path(folder) / "model.onnx")
@@ -85,12 +87,20 @@ def _latency(
 ) -> dict[str, Any]:
     if seconds is None and iterations is None:
         seconds = DEFAULT_SECONDS
+    readings: list[tuple[int, int]] = []
+
+    def block(n: int) -> list[float]:
+        samples = remote.block(n)
+        readings.append((n + (readings[-1][0] if readings else 0), remote.memory().steady_bytes))
+        return samples
+
     found = measure_latency(
-        remote.block,
+        block,
         seconds=seconds,
         iterations=iterations,
         on_progress=lambda fraction: on_event(Event("progress", "measure", fraction)),
     )
+    leak = leak_slope(readings) if len(readings) >= LEAST_READINGS else None
     return {
         "latency_ms": found.estimate.scaled(1e3).to_json(),
         "percentiles_ms": percentiles_ms(found.percentiles),
@@ -103,7 +113,10 @@ def _latency(
         "warmup_calls": found.warmup_count,
         "calls": len(found.samples),
         "throughput_per_second": batch / found.estimate.point,
-        "warnings": list(found.warnings),
+        "leak": None
+        if leak is None
+        else {"kilobytes_per_thousand_calls": leak.bytes_per_thousand.scaled(1e-3).to_json(), "leaking": leak.leaking},
+        "warnings": [*found.warnings, *([leak.advice] if leak and leak.leaking else [])],
     }
 
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from strop import __version__
 from strop.engines.contract import Settings
-from strop.engines.registry import get_engine, parse_engine
+from strop.engines.registry import parse_engine
 from strop.engines.remote import RemoteModel, measure_first_inference, open_remote
 from strop.errors import NotSupportedError, StropError, UsageError
 from strop.machine import machine
-from strop.measure.comparison import Compared, compare_blocks
+from strop.measure.comparison import compare_blocks
+from strop.measure.estimate import SPEEDUP_OF_ITSELF, Estimate
+from strop.measure.latency import measure_latency
 from strop.model.model import Model
 from strop.optimize.events import Event, Listener, nobody
 from strop.quality.agreement import tensor_distance
@@ -64,13 +66,16 @@ def compare_engines(
             except StropError as error:
                 status = "unsupported" if isinstance(error, NotSupportedError) else "failed"
                 results[index] |= {"status": status, "error": error.to_json()}
-        reference = running[0](inputs) if 0 in running else None
+        reference = None
         for index, remote in list(running.items()):
             results[index] |= {"status": "ok", "settings": dict(remote.settings), "version": remote.version}
-            if reference is None:
-                continue
             try:
-                distance = tensor_distance(reference, remote(inputs) if index else reference)
+                outputs = remote(inputs)
+                if index == 0:
+                    reference = outputs
+                if reference is None:
+                    continue
+                distance = tensor_distance(reference, outputs)
             except StropError as error:
                 results[index] |= {"status": "failed", "error": error.to_json()}
                 running.pop(index).close()
@@ -82,10 +87,8 @@ def compare_engines(
         warnings += _precision_warnings(engines, running)
         if 0 in running:
             on_event(Event("stage", "take turns"))
-            turns = {str(index): remote for index, remote in running.items()}
-            compared = compare_blocks(turns, seconds=seconds, on_progress=lambda f: on_event(_progress(f)))
-            for index in running:
-                results[index] |= _figures(compared[str(index)])
+            for index, figures in _take_turns(running, seconds, on_event).items():
+                results[index] |= figures
         for index, remote in running.items():
             results[index]["peak_memory_mb"] = round(remote.memory().peak_bytes / 1e6, 1)
         stack.close()
@@ -93,7 +96,11 @@ def compare_engines(
             for index in running:
                 on_event(Event("stage", f"first inference with {engines[index]}, in fresh processes"))
                 name, settings = plans[index]
-                stages = measure_first_inference(path, name, settings, inputs=inputs)
+                try:
+                    stages = measure_first_inference(path, name, settings, inputs=inputs)
+                except StropError as error:
+                    warnings.append(f"no first inference of {engines[index]}: {error.in_a_line}")
+                    continue
                 results[index] |= {"first_inference_ms": stages.total_ms, "first_inference_stages_ms": stages.parts_ms}
     for result in results:
         for field in (
@@ -127,7 +134,6 @@ def enough_ran(document: Mapping[str, object]) -> bool:
 
 def _plan(text: str, precision: Literal["f32", "int8"], threads: int | None) -> tuple[str, Settings]:
     engine, settings = parse_engine(text)
-    get_engine(engine.name)
     given: dict[str, object] = {}
     if settings.threads is None:
         given["threads"] = threads or machine().cores
@@ -136,12 +142,24 @@ def _plan(text: str, precision: Literal["f32", "int8"], threads: int | None) -> 
     return engine.name, settings.updated(given)
 
 
-def _figures(compared: Compared) -> dict[str, Any]:
-    return {
-        "latency_ms": compared.estimate.scaled(1e3).to_json(),
-        "speedup": compared.speedup.to_json(),
-        "calls": int(compared.estimate.n),
-    }
+def _take_turns(
+    running: Mapping[int, RemoteModel], seconds: float | None, on_event: Listener
+) -> dict[int, dict[str, Any]]:
+    """Returns the figures of each engine that runs; the baseline may be the only one."""
+
+    def progress(fraction: float) -> None:
+        on_event(Event("progress", "take turns", fraction))
+
+    if len(running) == 1:
+        alone = measure_latency(running[0].block, seconds=seconds, on_progress=progress).estimate
+        return {0: _figures(alone, SPEEDUP_OF_ITSELF)}
+    turns = {str(index): remote for index, remote in running.items()}
+    compared = compare_blocks(turns, seconds=seconds, on_progress=progress)
+    return {index: _figures(compared[str(index)].estimate, compared[str(index)].speedup.to_json()) for index in running}
+
+
+def _figures(latency: Estimate, speedup: Mapping[str, object]) -> dict[str, Any]:
+    return {"latency_ms": latency.scaled(1e3).to_json(), "speedup": dict(speedup), "calls": latency.n}
 
 
 def _precision_warnings(engines: Sequence[str], running: Mapping[int, RemoteModel]) -> list[str]:
@@ -150,7 +168,3 @@ def _precision_warnings(engines: Sequence[str], running: Mapping[int, RemoteMode
     if len(set(used.values())) < 2:
         return []
     return ["engines compute in different precisions: " + ", ".join(f"{engines[i]} {p}" for i, p in used.items())]
-
-
-def _progress(fraction: float) -> Event:
-    return Event("progress", "take turns", fraction)

@@ -11,7 +11,7 @@ from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
 from strop.errors import FileError, StropError
 from strop.measure.comparison import Compared
-from strop.measure.estimate import Speedup, Verdict
+from strop.measure.estimate import SPEEDUP_OF_ITSELF, Speedup, Verdict
 from strop.optimize.accuracy import Judgement
 from strop.optimize.job import Job, Kept
 from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, FRESH_PROCESSES_SECONDS, fit_to_budget
@@ -96,14 +96,11 @@ class Confirmation:
             "settings": dict(self.settings),
             "before": dict(self.before),
             "after": dict(self.after),
-            "speedup": self.speedup.to_json() if self.speedup else _NO_SPEEDUP,
+            "speedup": self.speedup.to_json() if self.speedup else SPEEDUP_OF_ITSELF,
             "accuracy": dict(self.judgement.details),
             "certified": self.judgement.certified,
             "accuracy_words": self.judgement.words,
         }
-
-
-_NO_SPEEDUP = {"point": 1.0, "low": 1.0, "high": 1.0, "verdict": str(Verdict.SAME)}
 
 
 def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
