@@ -85,7 +85,7 @@ def test_precision_int8_without_quantized_activations() -> None:
         "unsupported.precision",
         "onnxruntime cannot run a model in int8 that is there in f32",
     )
-    assert error.hint.startswith("quantize it: strop quantize MODEL --data DATA")
+    assert error.hint.startswith("quantize it first: strop quantize MODEL --data DATA")
 
 
 def test_precision_f32_of_a_quantized_model() -> None:

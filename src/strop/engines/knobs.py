@@ -37,7 +37,7 @@ def check_precision(engine: str, model: ModelSource, settings: Settings) -> str:
     there = "int8" if model.is_quantized else "f32"
     if settings.precision in (None, there):
         return there
-    quantize_first = "quantize it: strop quantize MODEL --data DATA -o OUT.onnx, or strop.compile(..., data=...)"
+    quantize_first = "quantize it first: strop quantize MODEL --data DATA -o OUT.onnx, or strop.compile(..., data=...)"
     raise NotSupportedError(
         "unsupported.precision",
         f"{engine} cannot run a model in {settings.precision} that is there in {there}",
