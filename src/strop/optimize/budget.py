@@ -10,6 +10,8 @@ from strop.measure.clock import SYSTEM, Clock
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 CONFIRMATION_SHARE = 0.35
 """Of the whole budget. The confirmation repeats the race and the evaluation on more samples than the search used."""
+OVERRUN_SHARE = 0.1
+LEAST_PATIENCE = 1.0
 
 
 class Budget:
@@ -21,6 +23,7 @@ class Budget:
     def __init__(self, seconds: float | None, *, started: float | None = None, clock: Clock = SYSTEM):
         self.seconds, self._clock = seconds, clock
         self.started = clock.now() if started is None else started
+        self._least_reserved = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -35,12 +38,24 @@ class Budget:
     @property
     def reserved(self) -> float:
         """Seconds of the whole that the confirmation owns."""
-        return 0.0 if self.seconds is None else CONFIRMATION_SHARE * self.seconds
+        return 0.0 if self.seconds is None else max(CONFIRMATION_SHARE * self.seconds, self._least_reserved)
 
     @property
     def for_search(self) -> float:
         """Seconds left before the confirmation must begin."""
         return self.remaining - self.reserved
+
+    def reserve(self, seconds: float) -> None:
+        """Gives the confirmation at least so many seconds, where its share is less."""
+        self._least_reserved = max(self._least_reserved, seconds)
+
+    def search_patience(self) -> float:
+        """Returns the seconds that the search may wait for an answer."""
+        return max(LEAST_PATIENCE, self.for_search)
+
+    def patience(self) -> float:
+        """Returns the seconds that anything may wait for an answer, the overrun allowed to a budget included."""
+        return max(LEAST_PATIENCE, self.remaining + OVERRUN_SHARE * (self.seconds or 0.0))
 
 
 def parse_seconds(text: str) -> float:

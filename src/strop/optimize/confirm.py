@@ -9,12 +9,13 @@ from typing import Any
 
 from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
-from strop.errors import FileError, StropError
+from strop.errors import FileError, LimitError, StropError
 from strop.measure.comparison import Compared
 from strop.measure.estimate import SPEEDUP_OF_ITSELF, Speedup, Verdict
+from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.accuracy import Judgement
 from strop.optimize.job import Job, Kept
-from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, FRESH_PROCESSES_SECONDS, fit_to_budget
+from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
 from strop.optimize.racing import contend, open_contender, race
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
@@ -29,14 +30,19 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
     """
     candidate = job.output.with_name(f".{job.output.name}.candidate")
     refused: list[dict[str, object]] = []
+    for form in job.kept:
+        form.contender.close()
     try:
         while True:
             form = job.best
-            fitting = fit_to_budget(data, job.baseline.latency.point, job.budget)
-            job.narrator.stage(f"confirm {form.spec.label} on {len(fitting)} samples, in fresh processes")
+            spare = job.budget.remaining - job.shortest_confirmation
+            data = fit_to_time(data, job.sample_seconds, spare)
+            job.narrator.stage(f"confirm {form.spec.label} on {len(data)} samples, in fresh processes")
             try:
+                if refused and spare < 0 and form is not job.baseline:
+                    raise LimitError("limit.budget", "no time is left to confirm it", hint="give a larger --budget")
                 job.write(form, candidate, {"decisions": job.study.decisions()})
-                found = _confirm(job, form, candidate, fitting)
+                found = _confirm(job, form, candidate, data)
                 reason = found.why_not()
             except StropError as error:
                 if form is job.baseline:
@@ -48,12 +54,12 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
             job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}")
             job.kept.pop()
         report = found.to_json() | _first_inferences(job, candidate) | {"not_confirmed": refused}
-        job.study.fact("confirmation", report)
         try:
+            job.study.fact("confirmation", report)
             # The report joins the same model, engine and settings that were just measured.
             job.write(form, candidate, {"confirmation": report, "decisions": job.study.decisions()})
         except FileError as error:
-            job.narrator.warn(f"the bundle goes without its report: {error.in_a_line}")
+            job.narrator.warn(f"the bundle or the study goes without the report: {error.in_a_line}")
         candidate.replace(job.output)
         return report
     finally:
@@ -104,14 +110,16 @@ class Confirmation:
 
 
 def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
-    for other in job.kept:
-        other.contender.close()
     baseline, inputs = job.baseline, job.timed_inputs
+    # The baseline is the last resort: whatever it takes.
+    timeout: Timeout = DEFAULT_TIMEOUT if form is baseline else job.budget.patience
     with (
-        open_contender(baseline.spec, job.original, inputs) as before,
-        contend(form.spec, open_remote_bundle(bundle, inputs=inputs, batch=form.spec.batch), inputs) as after,
+        open_contender(baseline.spec, job.original, inputs, timeout=timeout) as before,
+        contend(
+            form.spec, open_remote_bundle(bundle, inputs=inputs, batch=form.spec.batch, timeout=timeout), inputs
+        ) as after,
     ):
-        seconds = min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining)
+        seconds = max(SHORTEST_RACE_SECONDS, min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining))
         compared = race({"before": before, "after": after}, seconds=seconds)
         judgement = job.judge.judge(before.remote, after.remote, data)
         figures = {
@@ -124,7 +132,7 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
 
 
 def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, Any]:
-    throughput = remote.throughput(seconds=min(2.0, 0.05 * job.budget.remaining))
+    throughput = remote.throughput(seconds=max(0.1, min(2.0, 0.05 * job.budget.remaining)))
     return {
         "latency_ms": compared.estimate.scaled(1e3).to_json(),
         "throughput_per_second": throughput.per_second.to_json(),
@@ -134,8 +142,12 @@ def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, Any
 
 def _first_inferences(job: Job, bundle: Path) -> dict[str, object]:
     """Returns the first-inference latency of both, from five fresh processes each; nothing where time is short."""
-    if job.budget.remaining < FRESH_PROCESSES_SECONDS:
+    if job.budget.remaining < 12 * job.opening_seconds:
         return {"first_inference_ms": None}
-    before = measure_first_inference(job.original, job.baseline.spec.engine, Settings(), inputs=job.timed_inputs[0])
-    after = first_inference_of_bundle(bundle, inputs=job.timed_inputs[0])
+    try:
+        before = measure_first_inference(job.original, job.baseline.spec.engine, Settings(), inputs=job.timed_inputs[0])
+        after = first_inference_of_bundle(bundle, inputs=job.timed_inputs[0])
+    except StropError as error:
+        job.narrator.warn(f"no first inference: {error.in_a_line}")
+        return {"first_inference_ms": None}
     return {"first_inference_ms": {"before": before.total_ms, "after": after.total_ms}}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strop.errors import StropError
+from strop.errors import LimitError, StropError
 from strop.model.model import Model
 from strop.optimize.job import Job
 from strop.quality.contract import DataSet
 from strop.quantize.config import QuantizeConfig, config_for
 from strop.quantize.quantize import quantize_model
-from strop.quantize.sanity import check_sanity
+from strop.quantize.sanity import SAMPLES, check_sanity
 
 
 def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, Model]:
@@ -19,13 +19,19 @@ def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, M
     for engines in _by_config(job.engines):
         config = config_for(engines[0])
         names = ", ".join(engines)
-        if job.budget.for_search <= 0:
+        if job.budget.for_search < job.shortest_trial:
             job.narrator.decide(f"INT8 for {names} not tried: the budget's share for the search is used up")
             continue
         job.narrator.stage(f"quantize for {names} with {len(calibration)} samples")
         try:
-            quantized = quantize_model(job.model, calibration, samples=len(calibration), config=config)
-            verdict = check_sanity(job.model, quantized.model, choosing)
+            quantized = quantize_model(
+                job.model,
+                calibration,
+                samples=len(calibration),
+                config=config,
+                on_progress=lambda fraction: _stop_in_time(job, fraction),
+            )
+            verdict = check_sanity(job.model, quantized.model, choosing, samples=_sanity_samples(job))
         except StropError as error:
             job.narrator.decide(f"INT8 for {names} dropped: {error.in_a_line}")
             continue
@@ -35,6 +41,24 @@ def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, M
         else:
             job.narrator.decide(f"INT8 for {names} dropped before it was timed: {verdict.reason}")
     return forms
+
+
+def _stop_in_time(job: Job, fraction: float) -> None:
+    """Raises LimitError (`limit.budget`) where no time would be left to race what calibration gives."""
+    if job.budget.for_search < job.shortest_trial:
+        raise LimitError(
+            "limit.budget",
+            "the budget's share for the search is used up",
+            got=f"{fraction:.0%} of the calibration done",
+            hint="give a larger --budget",
+        )
+
+
+def _sanity_samples(job: Job) -> int:
+    """Returns how many samples a tenth of what the search has left is enough for."""
+    if job.budget.seconds is None:
+        return SAMPLES
+    return max(4, min(SAMPLES, int(0.1 * job.budget.for_search / (2 * job.sample_seconds + 1e-9))))
 
 
 def _by_config(engines: Sequence[str]) -> list[list[str]]:

@@ -18,6 +18,7 @@ from strop.model.model import Model
 from strop.optimize.accuracy import Judge
 from strop.optimize.budget import Budget
 from strop.optimize.narrator import Narrator
+from strop.optimize.plan import CONFIRMING_REQUESTS, FEWEST_REQUESTS, LEAST_TURNS, SHORTEST_RACE_SECONDS
 from strop.optimize.racing import Contender
 from strop.optimize.study import Study
 from strop.optimize.trial import TrialSpec
@@ -46,7 +47,8 @@ class Job:
     """One search: what it was given, where it works, and what it has kept, the baseline first and the best last.
 
     timed_inputs: what is timed, one sample, or several where their shapes differ; checked: a few samples' inputs with
-    the baseline's outputs.
+    the baseline's outputs. request_seconds, sample_seconds, opening_seconds: what a request to the baseline, the
+    evaluation of a sample (reading and scoring included) and the start of a worker have taken.
     """
 
     model: Model
@@ -64,6 +66,9 @@ class Job:
     timed_inputs: list[Inputs] = field(default_factory=list)
     checked: list[tuple[Inputs, Inputs]] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    request_seconds: float = 0.0
+    sample_seconds: float = 0.0
+    opening_seconds: float = 0.0
 
     @property
     def baseline(self) -> Kept:
@@ -79,6 +84,28 @@ class Job:
     def original(self) -> Path:
         """The model as the search works with it, saved for the workers."""
         return self.saved(self.model)
+
+    def shortest_race(self, challenger_seconds: float | None = None) -> float:
+        """Returns the seconds of the shortest race that earns a verdict, from what one request to each side takes."""
+        both = self.request_seconds + (self.request_seconds if challenger_seconds is None else challenger_seconds)
+        return LEAST_TURNS * FEWEST_REQUESTS[self.objective] * len(self.timed_inputs) * both
+
+    @property
+    def shortest_trial(self) -> float:
+        """Seconds that the least trial takes: a worker, its first requests, a race."""
+        requests = (2 + len(self.checked)) * self.request_seconds
+        return self.opening_seconds + requests + max(SHORTEST_RACE_SECONDS, self.shortest_race())
+
+    @property
+    def shortest_confirmation(self) -> float:
+        """Seconds that the least confirmation takes."""
+        requests = CONFIRMING_REQUESTS * self.request_seconds
+        return 2 * self.opening_seconds + requests + max(SHORTEST_RACE_SECONDS, self.shortest_race())
+
+    def opened_in(self, seconds: float) -> None:
+        """Remembers how long the start of a worker took: the confirmation starts two that may be as slow."""
+        self.opening_seconds = max(self.opening_seconds, seconds)
+        self.budget.reserve(self.shortest_confirmation)
 
     def saved(self, model: Model) -> Path:
         """Returns the file of a model, for the workers; written once."""

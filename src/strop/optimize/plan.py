@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from strop.measure.rounds import rounds_needed
 from strop.optimize.budget import Budget
 from strop.quality.contract import DataSet
+from strop.quality.split import evenly_spread
 
 CALIBRATION_SAMPLES = 300
 RACE_SECONDS = 3.0
+SHORTEST_RACE_SECONDS = 0.5
 CONFIRMATION_RACE_SECONDS = 8.0
+LEAST_TURNS = 2 + rounds_needed(0.99)
+"""Of each side in the shortest race that earns a verdict: two to warm up, then the rounds."""
+FEWEST_REQUESTS = {"latency": 1, "throughput": 6}
+"""In a turn: one, or a window of two for each stream between one that fills the streams and one that drains them."""
+CONFIRMING_REQUESTS = 16
+"""Besides the race: first requests, throughput of both, two samples evaluated with both."""
 OPENING_SECONDS = 2.0
 """Starting a worker and compiling in it; what a race costs besides its turns."""
 FRESH_PROCESSES_SECONDS = 12.0
@@ -68,18 +77,18 @@ class Forecast:
         }
 
 
-def fit_shares(shares: Shares, latency_seconds: float, budget: Budget) -> Shares:
+def fit_shares(shares: Shares, sample_seconds: float, budget: Budget) -> Shares:
     """Returns the shares cut to what the budget allows, the confirmation last.
 
-    A calibration sample costs about three inferences for each of two INT8 forms, a choosing sample one for each
-    candidate that is evaluated (reckoned as three), a confirmation sample one each for the baseline and the bundle.
+    sample_seconds: what it takes to read, run and score one sample. A calibration sample costs about three of them for
+    each of two INT8 forms, a choosing sample one for each candidate that is evaluated (reckoned as three), a
+    confirmation sample one each for the baseline and the bundle.
     """
     if budget.seconds is None:
         return shares
-    per_sample = latency_seconds * 1.5
-    calibration_limit = 0.15 * budget.for_search / (6 * per_sample)
-    choosing_limit = 0.25 * budget.for_search / (3 * per_sample)
-    confirmation_limit = 0.4 * budget.reserved / (2 * per_sample)
+    calibration_limit = 0.15 * budget.for_search / (6 * sample_seconds)
+    choosing_limit = 0.25 * budget.for_search / (3 * sample_seconds)
+    confirmation_limit = 0.4 * budget.reserved / (2 * sample_seconds)
     return Shares(
         min(shares.calibration, max(1, int(calibration_limit))) if shares.calibration else 0,
         min(shares.choosing, max(2, int(choosing_limit))),
@@ -88,23 +97,29 @@ def fit_shares(shares: Shares, latency_seconds: float, budget: Budget) -> Shares
     )
 
 
-def fit_to_budget(data: DataSet, latency_seconds: float, budget: Budget) -> DataSet:
-    """Returns as many samples of `data` as can still be evaluated twice within half of what is left."""
-    if budget.seconds is None:
-        return data
-    count = int(0.5 * max(0.0, budget.remaining) / (2 * 1.5 * latency_seconds))
-    return data if count >= len(data) else data.subset(range(max(2, count)))
+def fit_to_time(data: DataSet, sample_seconds: float, seconds: float) -> DataSet:
+    """Returns as many samples of `data`, evenly spread, as two models can be evaluated on in half of `seconds`."""
+    count = max(2.0, 0.5 * seconds / (2 * sample_seconds))
+    return data if count >= len(data) else evenly_spread(data, int(count))
 
 
-def forecast(races: int, shares: Shares, latency_seconds: float, *, race_seconds: float, memory_bytes: int) -> Forecast:
-    """Returns what the run will cost, from the baseline's latency and the number of races."""
+def forecast(
+    races: int,
+    shares: Shares,
+    sample_seconds: float,
+    *,
+    race_seconds: float,
+    shortest_race: float,
+    memory_bytes: int,
+) -> Forecast:
+    """Returns what the run will cost, from what a sample costs, the number of races, and how short one can be."""
     return Forecast(
-        search_seconds=races * (race_seconds + OPENING_SECONDS),
-        quantization_seconds=shares.calibration * latency_seconds * 6 + (5 if shares.calibration else 0),
-        evaluation_seconds=shares.choosing * latency_seconds * 3,
-        confirmation_seconds=CONFIRMATION_RACE_SECONDS
+        search_seconds=races * (max(race_seconds, shortest_race) + OPENING_SECONDS),
+        quantization_seconds=shares.calibration * sample_seconds * 6 + (5 if shares.calibration else 0),
+        evaluation_seconds=shares.choosing * sample_seconds * 3,
+        confirmation_seconds=max(CONFIRMATION_RACE_SECONDS, shortest_race)
         + OPENING_SECONDS * 2
         + FRESH_PROCESSES_SECONDS
-        + 2 * shares.confirmation * latency_seconds,
+        + 2 * shares.confirmation * sample_seconds,
         memory_bytes=memory_bytes,
     )

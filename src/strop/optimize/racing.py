@@ -14,6 +14,7 @@ from strop.engines.remote import RemoteModel, open_remote
 from strop.errors import EngineError
 from strop.measure.comparison import Compared, compare_blocks
 from strop.measure.turns import Turn
+from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.trial import TrialSpec
 from strop.quality.agreement import tensor_distance
 
@@ -45,10 +46,15 @@ class Contender:
         self.close()
 
 
-def open_contender(spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> Contender:
-    """Returns the trial, compiled in a fresh worker process, with `inputs` as what it is timed on."""
+def open_contender(
+    spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]], *, timeout: Timeout = DEFAULT_TIMEOUT
+) -> Contender:
+    """Returns the trial, compiled in a fresh worker process, with `inputs` as what it is timed on.
+
+    timeout: seconds that compiling, and each later call, may take.
+    """
     settings = Settings().updated({**spec.settings, "objective": spec.objective})
-    remote = open_remote(path, spec.engine, settings, inputs=inputs, batch=spec.batch)
+    remote = open_remote(path, spec.engine, settings, inputs=inputs, batch=spec.batch, timeout=timeout)
     return contend(spec, remote, inputs)
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from strop.errors import LimitError
+from strop.errors import FileError, LimitError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.model.model import Model
 from strop.optimize.confirm import confirm_best
 from strop.optimize.int8_forms import int8_forms
 from strop.optimize.job import Inputs, Job, Kept
-from strop.optimize.plan import FEW_LABELS, Shares, divide, fit_shares, forecast
+from strop.optimize.plan import FEW_LABELS, Forecast, Shares, divide, fit_shares, forecast
 from strop.optimize.racing import open_contender
 from strop.optimize.space import Precision
 from strop.optimize.trial import TrialResult, TrialSpec
@@ -44,7 +44,7 @@ def search(job: Job) -> dict[str, Any]:
         job.folder = Path(folder)
         stack.callback(_close, job)
         _start_baseline(job)
-        shares = _plan(job)
+        shares, expected = _plan(job)
         calibration, choosing, confirmation = split(
             job.data,
             calibration=shares.calibration,
@@ -57,25 +57,41 @@ def search(job: Job) -> dict[str, Any]:
             _check_baseline(job, choosing)
             later = len(specs(job, "int8")) if shares.calibration else 0
             original = dict.fromkeys(job.engines, job.model)
-            race_all(job, own_precision(job.model), original, choosing, races_later=later)
+            quantizing = expected.quantization_seconds + job.shortest_trial if later else 0.0
+            reserved = min(quantizing, max(0.0, 0.5 * job.budget.for_search))
+            race_all(job, own_precision(job.model), original, choosing, races_later=later, later_seconds=reserved)
             if shares.calibration:
                 race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
             return confirm_best(job, confirmation)
-        except KeyboardInterrupt:
-            _save_interrupted(job)
+        except (KeyboardInterrupt, FileError) as error:
+            _save_best(job, "interrupted" if isinstance(error, KeyboardInterrupt) else error.what)
             raise
 
 
 def _start_baseline(job: Job) -> None:
     job.narrator.stage(f"baseline: {BASELINE_ENGINE} with its defaults")
+    began = job.budget.elapsed
     samples: list[Inputs] = [sample.inputs for sample in job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))]
+    reading_seconds = (job.budget.elapsed - began) / len(samples)
     shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
     job.timed_inputs = samples if len(shapes) > 1 else samples[:1]
     spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, own_precision(job.model), job.objective)
-    contender = open_contender(spec, job.original, job.timed_inputs)
-    job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
-    latency = measure_latency(contender.remote.block, seconds=min(2.0, 0.05 * job.budget.remaining))
+    began = job.budget.elapsed
+    contender = open_contender(spec, job.original, job.timed_inputs, timeout=job.budget.patience)
+    opened = job.budget.elapsed
+    try:
+        contender.remote(job.timed_inputs[0])
+        job.request_seconds = job.budget.elapsed - opened
+        job.opened_in(opened - began)
+        _check_budget(job)
+        job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
+        latency = measure_latency(contender.remote.block, seconds=max(0.1, min(2.0, 0.05 * job.budget.remaining)))
+    except BaseException:
+        contender.close()
+        raise
     job.kept = [Kept(spec, job.model, contender, latency.estimate)]
+    job.request_seconds = latency.estimate.point
+    job.sample_seconds = reading_seconds + 1.5 * latency.estimate.point
     result = TrialResult(
         spec, "kept", "the baseline", latency=latency.estimate, settings=dict(contender.remote.settings)
     )
@@ -84,24 +100,37 @@ def _start_baseline(job: Job) -> None:
         job.narrator.warn(f"baseline: {warning}")
 
 
-def _plan(job: Job) -> Shares:
-    """Returns how the samples are divided, after telling what is to come and what it will take."""
-    latency = job.baseline.latency.point
-    shares = fit_shares(divide(len(job.data), quantizing=not job.model.is_quantized), latency, job.budget)
+def _check_budget(job: Job) -> None:
+    """Raises LimitError (`limit.budget`) where not even one trial could be raced and confirmed."""
+    needed = job.shortest_trial + job.shortest_confirmation
+    if job.budget.seconds is not None and job.budget.remaining < needed:
+        enough = job.budget.elapsed + 2 * needed
+        raise LimitError(
+            "limit.budget",
+            "the budget is too small to measure anything",
+            got=f"{job.budget.seconds:.0f} s, {job.budget.elapsed:.0f} of them gone; "
+            f"an inference: {job.request_seconds:.2g} s",
+            expected=f"at least {enough:.0f} s",
+            hint=f"--budget {enough / 60 + 1:.0f}m",
+        )
+
+
+def _plan(job: Job) -> tuple[Shares, Forecast]:
+    """Returns how the samples are divided and what it will all cost, after telling so."""
+    shares = fit_shares(divide(len(job.data), quantizing=not job.model.is_quantized), job.sample_seconds, job.budget)
     races = len(specs(job, "f32")) + (len(specs(job, "int8")) if shares.calibration else 0)
     memory = 3 * (job.baseline.contender.remote.memory().peak_bytes + job.original.stat().st_size)
-    expected = forecast(races, shares, latency, race_seconds=max(0.0, race_seconds(job, races)), memory_bytes=memory)
+    expected = forecast(
+        races,
+        shares,
+        job.sample_seconds,
+        race_seconds=race_seconds(job, races),
+        shortest_race=job.shortest_race(),
+        memory_bytes=memory,
+    )
     seconds = job.budget.elapsed + expected.seconds
     if job.budget.seconds is not None:
         seconds = min(seconds, job.budget.seconds)
-        if job.budget.for_search < 4 * latency:
-            raise LimitError(
-                "limit.budget",
-                "the budget is too small to measure anything",
-                got=f"{job.budget.seconds:.0f} s, {job.budget.elapsed:.0f} of them gone; an inference: {latency:.2g} s",
-                expected=f"about {expected.seconds:.0f} s",
-                hint=f"--budget {expected.seconds / 60 + 1:.0f}m",
-            )
     job.narrator.planned_seconds = seconds
     job.narrator.plan(
         f"plan: {races} trials on {machine().cores} cores; {job.judge.limit_words}; of {len(job.data)} samples "
@@ -116,12 +145,15 @@ def _plan(job: Job) -> Shares:
         )
     if shares.overlap:
         job.narrator.warn(f"only {len(job.data)} samples: the same ones calibrate, choose and confirm, which flatters")
-    return shares
+    return shares, expected
 
 
 def _check_baseline(job: Job, choosing: DataSet) -> None:
     job.narrator.stage(f"accuracy of the baseline on {len(choosing)} samples")
+    began = job.budget.elapsed
     found = job.judge.baseline(job.baseline.contender.remote, choosing)
+    if job.judge.needs_labels:
+        job.sample_seconds = max(job.request_seconds, (job.budget.elapsed - began) / len(choosing))
     job.study.fact("baseline_accuracy", dict(found.details))
     if found.words:
         job.narrator.decide(found.words)
@@ -134,11 +166,11 @@ def _check_baseline(job: Job, choosing: DataSet) -> None:
         )
 
 
-def _save_interrupted(job: Job) -> None:
-    job.study.fact("interrupted", True)
+def _save_best(job: Job, why: str) -> None:
     best = next(form for form in reversed(job.kept) if not form.doubtful)
     job.write(best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
-    job.narrator.decide(f"interrupted: the best so far is written, not confirmed: {best.spec.label} -> {job.output}")
+    job.study.fact("interrupted", True)
+    job.narrator.decide(f"{why}: the best so far is written, not confirmed: {best.spec.label} -> {job.output}")
 
 
 def own_precision(model: Model) -> Precision:

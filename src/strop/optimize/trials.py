@@ -11,13 +11,11 @@ from strop.measure.clock import now
 from strop.measure.estimate import Verdict
 from strop.model.model import Model
 from strop.optimize.job import Job, Kept
-from strop.optimize.plan import OPENING_SECONDS, RACE_SECONDS
-from strop.optimize.racing import check_agreement, open_contender, race
+from strop.optimize.plan import RACE_SECONDS, SHORTEST_RACE_SECONDS
+from strop.optimize.racing import Contender, check_agreement, open_contender, race
 from strop.optimize.space import BATCHES, Precision, candidates
 from strop.optimize.trial import TrialResult, TrialSpec
 from strop.quality.contract import DataSet
-
-SHORTEST_RACE_SECONDS = 0.5
 
 
 def specs(job: Job, precision: Precision) -> list[TrialSpec]:
@@ -47,32 +45,39 @@ def _can_batch(job: Job) -> bool:
     return free and len(shapes) == 1
 
 
-def race_seconds(job: Job, races: int) -> float:
-    """Returns how long each of `races` races may take within the budget's share for the search."""
-    if job.budget.seconds is None:
-        return RACE_SECONDS
-    return min(RACE_SECONDS, job.budget.for_search / max(1, races) - OPENING_SECONDS)
+def race_seconds(job: Job, races: int, *, later_seconds: float = 0.0) -> float:
+    """Returns how long each of `races` races may take within the search's share, `later_seconds` of it left alone."""
+    share = (job.budget.for_search - later_seconds) / max(1, races) - job.opening_seconds
+    return min(RACE_SECONDS, max(SHORTEST_RACE_SECONDS, share))
 
 
 def race_all(
-    job: Job, precision: Precision, forms: Mapping[str, Model], choosing: DataSet, *, races_later: int = 0
+    job: Job,
+    precision: Precision,
+    forms: Mapping[str, Model],
+    choosing: DataSet,
+    *,
+    races_later: int = 0,
+    later_seconds: float = 0.0,
 ) -> None:
     """Tries every candidate of `precision`; those that win are appended to `job.kept`.
 
     forms: the model that each engine runs; an engine without one is left out; one that refuses it, or loses too much
-    accuracy with it, does so with any settings and is not tried again. races_later: how many races still come.
+    accuracy with it, does so with any settings and is not tried again. races_later: how many races still come;
+    later_seconds: what comes before those.
     """
+    evaluation_seconds = len(choosing) * job.sample_seconds if _quantized_here(job, precision) else 0.0
     waiting = [spec for spec in specs(job, precision) if spec.engine in forms]
     hopeless: dict[str, TrialResult] = {}
     for number, spec in enumerate(waiting):
-        seconds = race_seconds(job, len(waiting) - number + races_later)
         if spec.engine in hopeless:
             earlier = hopeless[spec.engine]
             _finish(job, TrialResult(spec, earlier.status, f"as {earlier.spec.label}: {earlier.reason}"))
-        elif seconds < SHORTEST_RACE_SECONDS:
+        elif job.budget.for_search - later_seconds < job.shortest_trial + evaluation_seconds:
             _finish(job, TrialResult(spec, "not tried", "the budget's share for the search is used up"))
         else:
             job.narrator.progress(f"trial: {spec.label}")
+            seconds = race_seconds(job, len(waiting) - number + races_later, later_seconds=later_seconds)
             result = _try(job, spec, forms[spec.engine], choosing, seconds)
             if result.status == "unsupported" or (result.status == "dropped" and result.accuracy is not None):
                 hopeless[spec.engine] = result
@@ -93,10 +98,15 @@ def _try(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
 def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
     best = job.best
     doubtful = False
-    quantized_here = spec.precision == "int8" and not job.model.is_quantized
-    challenger = open_contender(spec, job.saved(model), job.timed_inputs)
+    quantized_here = _quantized_here(job, spec.precision)
+    began = job.budget.elapsed
+    challenger = open_contender(spec, job.saved(model), job.timed_inputs, timeout=job.budget.search_patience)
     won = False
     try:
+        job.opened_in(job.budget.elapsed - began)
+        slow = _too_slow_to_race(job, challenger)
+        if slow:
+            return TrialResult(spec, "dropped", slow)
         if not quantized_here:
             check_agreement(challenger, job.checked)
         compared = race({"best": best.contender, "challenger": challenger}, seconds=seconds)["challenger"]
@@ -129,6 +139,23 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
     finally:
         if not won:
             challenger.close()
+
+
+def _quantized_here(job: Job, precision: Precision) -> bool:
+    return precision == "int8" and not job.model.is_quantized
+
+
+def _too_slow_to_race(job: Job, challenger: Contender) -> str | None:
+    """Returns why even the shortest race with it would take more than the search has left."""
+    began = job.budget.elapsed
+    challenger.remote(job.timed_inputs[0])
+    request = (job.budget.elapsed - began) * challenger.spec.batch
+    shortest = job.shortest_race(request)
+    if shortest <= job.budget.for_search:
+        return None
+    return (
+        f"a request takes {request:.2g} s: the shortest race would take {shortest:.0f} s, more than the search has left"
+    )
 
 
 def _finish(job: Job, result: TrialResult) -> None:

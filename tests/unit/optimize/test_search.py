@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strop.errors import EngineError, LimitError, NotSupportedError
+from strop.errors import EngineError, FileError, LimitError, NotSupportedError, WorkerError
 from strop.measure.comparison import compare_blocks
 from strop.measure.estimate import Estimate
 from strop.measure.latency import measure_latency
@@ -19,7 +19,8 @@ from strop.measure.memory import Memory
 from strop.model.load import load_model
 from strop.optimize import confirm, job, racing, search
 from strop.optimize.api import OptimizeResult, optimize
-from strop.optimize.plan import divide
+from strop.optimize.budget import Budget
+from strop.optimize.plan import divide, fit_to_time
 from strop.optimize.trial import TrialSpec
 from strop.quality.data import open_data
 from strop.quality.split import split
@@ -41,6 +42,7 @@ class Remote:
         self._generator = np.random.default_rng(abs(hash(label)) % 2**32)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.clock.advance(self.seconds)
         found: dict[str, np.ndarray] = self.answer(inputs)
         return found
 
@@ -53,6 +55,7 @@ class Remote:
         return self
 
     def throughput(self, *, seconds: float) -> SimpleNamespace:
+        self.clock.advance(max(seconds, self.seconds))
         rate = 1 / self.seconds
         return SimpleNamespace(per_second=Estimate(rate, rate, rate, 0.95, 10))
 
@@ -77,6 +80,7 @@ class World:
         self.wrong_images: dict[str, set[bytes]] = {}
         self.refuses: set[str] = set()
         self.interrupt_at: str | None = None
+        self.opening: dict[str, float] = {}
         self.opened: list[str] = []
         self.log: list[str] = []
         model = load_model(convolution_classifier())
@@ -96,8 +100,23 @@ class World:
     def flipped(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: -value for name, value in self.truth(inputs).items()}
 
-    def open(self, spec: TrialSpec, path: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> racing.Contender:
+    def start(self, label: str, timeout: Callable[[], float] | float) -> None:
+        """Lets the time pass that a worker takes to start and compile, or that the parent has for it."""
+        limit = timeout() if callable(timeout) else timeout
+        self.clock.advance(min(limit, self.opening.get(label, 0.0)))
+        if self.opening.get(label, 0.0) > limit:
+            raise WorkerError("worker.timeout", "a worker process did not answer in time", hint="give it more time")
+
+    def open(
+        self,
+        spec: TrialSpec,
+        path: Path,
+        inputs: Sequence[Mapping[str, np.ndarray]],
+        *,
+        timeout: Callable[[], float] | float = 600.0,
+    ) -> racing.Contender:
         label = spec.label
+        self.start(label, timeout)
         self.opened.append(label)
         if label == self.interrupt_at:
             raise KeyboardInterrupt
@@ -116,8 +135,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
         path.write_text(form.spec.label)
         written["label"] = form.spec.label
 
-    def open_bundle(path: Path, *, inputs: object, batch: int = 1) -> Remote:
+    def open_bundle(path: Path, *, inputs: object, batch: int, timeout: Callable[[], float] | float) -> Remote:
         label = path.read_text()
+        made.start(label, timeout)
         seconds = made.confirmed.get(label, made.speeds.get(label, 0.002))
         return Remote(seconds, made.answer(label), made.log, f"bundle {label}", made.clock)
 
@@ -130,6 +150,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     monkeypatch.setattr(confirm, "measure_first_inference", lambda *a, **k: first)
     monkeypatch.setattr(confirm, "first_inference_of_bundle", lambda *a, **k: first)
     # No time passes but what requests are said to take.
+    monkeypatch.setattr("strop.optimize.api.Budget", partial(Budget, clock=made.clock))
     monkeypatch.setattr(search, "measure_latency", partial(measure_latency, clock=made.clock))
     monkeypatch.setattr(racing, "compare_blocks", partial(compare_blocks, clock=made.clock))
     monkeypatch.setattr(
@@ -266,3 +287,89 @@ def test_an_older_study_is_kept(world: World, tmp_path: Path) -> None:
     run(world, tmp_path)
     run(world, tmp_path)
     assert (tmp_path / "out.study.db.1").exists()
+
+
+def test_a_budget_holds_with_a_slow_model(world: World, tmp_path: Path) -> None:
+    labels = ["onnxruntime f32", "onnxruntime f32, threads 1", "openvino f32, threads 1"]
+    world.speeds = dict.fromkeys([*labels, *(label.replace("f32", "int8") for label in labels)], 0.5)
+    run(world, tmp_path, budget="60s")
+    assert world.clock.now() <= 66.0
+    assert (tmp_path / "out.strop").exists()
+
+
+@pytest.mark.parametrize("opening", [5.0, 40.0, 500.0])
+def test_a_budget_holds_with_an_engine_that_compiles_slowly(world: World, tmp_path: Path, opening: float) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.001}
+    world.opening = {f"openvino {precision}, threads 1": opening for precision in ("f32", "int8")}
+    result = run(world, tmp_path, budget="60s")
+    assert world.clock.now() <= 66.0
+    tried = next(trial for trial in result.document["trials"] if trial["label"] == "openvino f32, threads 1")
+    assert tried["status"] == ("kept" if opening == 5.0 else "failed" if opening == 500.0 else tried["status"])
+
+
+def test_a_challenger_far_slower_than_the_best_is_not_raced_beyond_the_budget(world: World, tmp_path: Path) -> None:
+    world.speeds = {f"openvino {precision}, threads 1": 4.0 for precision in ("f32", "int8")}
+    result = run(world, tmp_path, budget="30s")
+    assert world.clock.now() <= 33.0
+    tried = next(trial for trial in result.document["trials"] if trial["label"] == "openvino f32, threads 1")
+    assert "a request takes 4 s" in tried["reason"]
+
+
+def test_a_budget_holds_when_calibration_takes_long(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quantize_for_ever(*arguments: object, on_progress: Callable[[float], None], **options: object) -> None:
+        for done in range(1, 1000):
+            world.clock.advance(2.0)
+            on_progress(done / 1000)
+
+    monkeypatch.setattr("strop.optimize.int8_forms.quantize_model", quantize_for_ever)
+    result = run(world, tmp_path, budget="60s")
+    assert world.clock.now() <= 66.0
+    assert any("used up" in decision for decision in result.document["decisions"])
+
+
+def test_a_tight_budget_tries_the_likeliest_first(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = SimpleNamespace(cores=8, fingerprint="test", to_json=dict)
+    monkeypatch.setattr("strop.optimize.trials.machine", lambda: cores)
+    labels = [f"openvino f32, threads {count}" for count in (8, 4, 2, 1)]
+    world.opening = dict.fromkeys(["onnxruntime f32", *labels], 1.0)
+    result = run(world, tmp_path, budget="14s", engines=["openvino"])
+    raced = [trial["speedup"] is not None for trial in result.document["trials"] if trial["label"] in labels]
+    assert raced == [True, True, False, False]
+    assert world.clock.now() <= 15.4
+
+
+def test_fewer_samples_come_from_everywhere(world: World) -> None:
+    data = open_data({"x": IMAGES}, inputs=world.model.inputs, labels=world.labels)
+    keys = [int(sample.key) for sample in fit_to_time(data, 0.2, 8.0)]
+    assert keys == list(range(0, 40, 4))
+
+
+def test_a_full_disk_in_the_search_keeps_the_best_so_far(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015}
+
+    def full(*arguments: object) -> None:
+        raise FileError("file.write", "the study cannot be written", hint="free some space")
+
+    monkeypatch.setattr(search, "int8_forms", full)
+    with pytest.raises(FileError):
+        run(world, tmp_path)
+    assert (tmp_path / "out.strop").read_text() == "openvino f32, threads 1"
+
+
+def test_a_first_inference_that_fails_does_not_lose_the_bundle(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: object, **options: object) -> None:
+        raise WorkerError("worker.died", "a worker process ended by itself", hint="try another engine")
+
+    monkeypatch.setattr(confirm, "measure_first_inference", die)
+    result = run(world, tmp_path)
+    assert (tmp_path / "out.strop").exists()
+    assert result.document["first_inference_ms"] is None
+    assert any("ended by itself" in warning for warning in result.document["warnings"])
