@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 from strop import __version__
@@ -53,8 +53,11 @@ def verify(
     With labels: both figures, their paired difference b - a in the metric's unit, and the drop (positive = loss).
     Without: the agreement of b's outputs with a's; `max_drop` is then refused.
     """
-    (first, metadata), (second, _) = open_runnable(a), open_runnable(b)
-    with closing(first), closing(second):
+    with ExitStack() as stack:
+        first, metadata = open_runnable(a)
+        stack.enter_context(closing(first))
+        second, _ = open_runnable(b)
+        stack.enter_context(closing(second))
         opened = open_data(data, inputs=first.inputs, labels=labels, preprocess=preprocess)
         document: dict[str, Any] = {
             "schema": SCHEMA,
