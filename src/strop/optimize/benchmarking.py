@@ -12,6 +12,7 @@ import numpy as np
 from strop import __version__
 from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference, open_remote
+from strop.errors import UsageError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.measure.memory import LEAST_READINGS, leak_slope
@@ -46,15 +47,17 @@ def benchmark_model(
     seconds and iterations: run until both are reached (default: 5 s). At the latency objective `leak` says how memory
     grew while it ran, null where the run was too short to tell.
     """
+    loaded = settings.objective == "throughput" or rate is not None
+    _check_options(loaded, requests=requests, rate=rate, poisson=poisson, iterations=iterations)
     with TemporaryDirectory(prefix="strop-") as folder:
         path = model.save(Path(folder) / "model.onnx")
         on_event(Event("stage", f"compile with {engine}"))
         with open_remote(path, engine, settings, inputs=inputs) as remote:
             on_event(Event("stage", "measure"))
-            if settings.objective == "latency" and rate is None:
-                figures = _latency(remote, seconds, iterations, batch, on_event)
-            else:
+            if loaded:
                 figures = _load(remote, seconds or DEFAULT_SECONDS, requests, rate, poisson, batch)
+            else:
+                figures = _latency(remote, seconds, iterations, batch, on_event)
             figures |= {"settings": dict(remote.settings), "version": remote.version}
             memory = remote.memory()
         if first_inference:
@@ -80,6 +83,19 @@ def benchmark_model(
 def percentiles_ms(percentiles: Sequence[Percentile]) -> dict[str, float | str]:
     """Returns milliseconds by name (`p99`), or what the sample lacks for it."""
     return {f"p{one.q:g}": str(one) if one.value is None else one.value * 1e3 for one in percentiles}
+
+
+def _check_options(
+    loaded: bool, *, requests: int | None, rate: float | None, poisson: bool, iterations: int | None
+) -> None:
+    """Raises UsageError (`usage.bad-option`) for an option that would do nothing."""
+    for idle, option, hint in (
+        (loaded and iterations is not None, "--iterations", "under load a run is as long as --seconds says"),
+        (not loaded and requests is not None, "--requests", "add --objective throughput, or --rate"),
+        (poisson and rate is None, "--poisson", "add --rate"),
+    ):
+        if idle:
+            raise UsageError("usage.bad-option", f"{option} does nothing here", got=option, hint=hint)
 
 
 def _latency(

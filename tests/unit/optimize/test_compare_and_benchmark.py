@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pytest
 
 from strop.engines.contract import Settings
-from strop.errors import EngineError, NotSupportedError, WorkerError
+from strop.errors import EngineError, NotSupportedError, UsageError, WorkerError
 from strop.measure.memory import Memory
 from strop.model.load import load_model
 from strop.optimize import benchmarking, comparison
@@ -123,3 +123,21 @@ def test_memory_that_stays_is_no_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_too_short_to_tell_says_nothing_of_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert benchmark(monkeypatch, Remote(), iterations=3)["leak"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "objective", "idle"),
+    [
+        ({"iterations": 9}, "throughput", "--iterations"),
+        ({"requests": 2}, "latency", "--requests"),
+        ({"poisson": True}, "throughput", "--poisson"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    options: dict[str, Any], objective: Literal["latency", "throughput"], idle: str
+) -> None:
+    settings = Settings(objective=objective)
+    with pytest.raises(UsageError, match=f"{idle} does nothing") as caught:
+        benchmarking.benchmark_model(MODEL, INPUTS, engine="made-up", settings=settings, **options)
+    assert caught.value.code == "usage.bad-option"
+    assert caught.value.hint
