@@ -22,6 +22,8 @@ def test_doctor_knows_the_machine_and_the_engines(strop: Strop) -> None:
 def test_inspect_says_what_a_model_is(strop: Strop, classifier: Path) -> None:
     ran = strop("inspect", classifier, "--json")
     assert ran.code == 0, ran.stderr
+    assert ran.document["schema"] == "strop.inspect/1"
+    assert "[batch, 3, 16, 16]" in ran.stderr  # rich would take it for markup
     assert ran.document["operators"]["Conv"] >= 1
     assert ran.document["macs"] > 0
     assert ran.document["free_sizes"] == ["batch"]

@@ -37,7 +37,7 @@ def command(
     from strop.optimize.comparison import compare_engines, enough_ran
     from strop.optimize.engine_list import split_engines
     from strop.optimize.sample_inputs import inputs_for
-    from strop.report.text import comparison_table
+    from strop.report.text import comparison_notes, comparison_table
 
     loaded = load_model(model, shapes=parse_shapes(shape or []))
     with progress() as show:
@@ -55,6 +55,8 @@ def command(
     for warning in document["warnings"]:
         errors_console().print(f"warning: {warning}", markup=False)
     errors_console().print(comparison_table(document))
+    for note in comparison_notes(document):
+        errors_console().print(note, markup=False, soft_wrap=True)
     if json_:
         write_json(document)
     return 0 if enough_ran(document) else 3

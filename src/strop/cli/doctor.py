@@ -16,12 +16,12 @@ def command(
     json_: Json = False,
 ) -> int:
     """Show the machine, the engines, and how noisy it is here."""
-    from strop.cli.output import errors_console, progress, write_json
+    from strop.cli.output import command_line, errors_console, progress, write_json
     from strop.optimize.diagnosis import diagnose
     from strop.report.text import doctor_tables
 
     with progress() as show:
-        document = diagnose(noise_seconds=seconds, on_event=show)
+        document = {**diagnose(noise_seconds=seconds, on_event=show), "command": command_line()}
     for table in doctor_tables(document):
         errors_console().print(table)
     if json_:

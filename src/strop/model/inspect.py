@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from strop import __version__
 from strop.errors import StropError
 from strop.model.cost import NodeCost, node_costs, parameter_count, total_macs
 from strop.model.model import DEFAULT_DOMAINS, Model
@@ -17,6 +18,8 @@ from strop.model.random_inputs import runnable_inputs
 from strop.model.save import weight_bytes
 from strop.model.specs import TensorSpec
 from strop.model.walk import walk_nodes
+
+SCHEMA = "strop.inspect/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class ModelReport:
     def to_json(self) -> dict[str, object]:
         """Returns the report as a JSON object."""
         return {
+            "schema": SCHEMA,
+            "strop": __version__,
             "name": self.name,
             "path": self.path,
             "sha256": self.sha256,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
+from rich.text import Text
 
 Document = Mapping[str, Any]
 DASH = "-"
@@ -41,24 +42,24 @@ def interval(figure: Document | None, digits: int = 3) -> str:
 
 
 def comparison_table(document: Document) -> Table:
-    """Returns the table of `strop compare`."""
-    columns = (
-        "engine",
-        "latency ms",
-        "speed-up",
-        "verdict",
-        "outputs differ by",
-        "first inference ms",
-        "peak memory MB",
+    """Returns the table of `strop compare`; `comparison_notes` says what became of the engines that did not run."""
+    columns = ("engine", "latency ms", "speed-up", "verdict", "relative L2", "first ms", "peak MB")
+    title = f"{document['model']['name']}: against {document['baseline']}"
+    table = _table(title, columns, left=(0, 3), unbroken=(0, 3))
+    table.caption = (
+        "latency: median of a request; first: of a fresh process, imports included; MB: of the whole process"
     )
-    table = _table(f"{document['model']['name']}: against {document['baseline']}", columns, left=(0, 3))
+    table.caption_justify = "left"
     for row in document["results"]:
+        # Settings go below the name: a narrow terminal then breaks neither.
+        engine = row["engine"].replace(":", ":\n", 1).replace(",", ",\n")
         if row["status"] != "ok":
-            table.add_row(row["engine"], DASH, DASH, f"{row['status']}: {row['error']['what']}", DASH, DASH, DASH)
+            _add(table, engine, DASH, DASH, row["status"], DASH, DASH, DASH)
             continue
         agreement = row["agreement"]
-        table.add_row(
-            row["engine"],
+        _add(
+            table,
+            engine,
             interval(row["latency_ms"]),
             "1" if row is document["results"][0] else interval(row["speedup"]),
             row["speedup"]["verdict"] if row["speedup"] else DASH,
@@ -69,22 +70,29 @@ def comparison_table(document: Document) -> Table:
     return table
 
 
+def comparison_notes(document: Document) -> list[str]:
+    """Returns a line for each engine that did not run: why, and what to try."""
+    rows = [row for row in document["results"] if row["status"] != "ok"]
+    return [f"{row['engine']}: {_why(row['error'])}; try: {row['error']['hint']}" for row in rows]
+
+
 def before_after_table(document: Document) -> Table:
     """Returns the table of `strop optimize`: the baseline and the bundle, as measured in the confirmation."""
     before, after, accuracy = document["before"], document["after"], document["accuracy"]
     columns = ("", f"before: {document['baseline']}", f"after: {document['label']}")
     table = _table(f"{document['model']['name']}: confirmed on the saved bundle", columns, left=(0,))
-    table.add_row("latency ms", interval(before["latency_ms"]), interval(after["latency_ms"]))
-    table.add_row("speed-up", "1", interval(document["speedup"]))
+    _add(table, "latency ms", interval(before["latency_ms"]), interval(after["latency_ms"]))
+    _add(table, "speed-up", "1", interval(document["speedup"]))
     throughputs = (interval(side["throughput_per_second"]) for side in (before, after))
-    table.add_row("throughput per second", *throughputs)
+    _add(table, "throughput per second", *throughputs)
     first = document["first_inference_ms"] or {"before": None, "after": None}
-    table.add_row("first inference ms", number(first["before"]), number(first["after"]))
-    table.add_row("peak memory MB", number(before["peak_memory_mb"]), number(after["peak_memory_mb"]))
+    _add(table, "first inference ms", number(first["before"]), number(first["after"]))
+    _add(table, "peak memory MB", number(before["peak_memory_mb"]), number(after["peak_memory_mb"]))
     if "before" in accuracy:
-        table.add_row(accuracy["metric"], interval(accuracy["before"], 4), interval(accuracy["after"], 4))
+        figures = (interval(accuracy[side], 4) for side in ("before", "after"))
+        _add(table, f"{accuracy['metric']} (n={accuracy['n']})", *figures)
     else:
-        table.add_row("same decision", "1", interval(accuracy["agreeing"], 4))
+        _add(table, f"same decision (n={accuracy['n']})", "1", interval(accuracy["agreeing"], 4))
     return table
 
 
@@ -92,7 +100,7 @@ def trials_table(trials: Sequence[Document]) -> Table:
     """Returns every trial with what became of it and why."""
     table = _table("trials", ("trial", "status", "why"), left=(0, 1, 2))
     for trial in trials:
-        table.add_row(trial["label"], trial["status"], trial["reason"])
+        _add(table, trial["label"], trial["status"], trial["reason"])
     return table
 
 
@@ -122,8 +130,9 @@ def quantize_table(document: Document) -> Table:
         "sanity": "passed" if document["sanity"]["ok"] else f"failed: {document['sanity']['reason']}",
     }
     agreement = document["agreement"]
-    same = "same decision" if agreement["criterion"] == "decision" else "outputs within 10 %"
-    rows[f"{same} as the float model"] = f"{interval(agreement['agreeing'], 4)}, n={agreement['n']}"
+    decisions = agreement["criterion"] == "decision"
+    same = "same decision as the float model" if decisions else "outputs within 10 % of the float model's"
+    rows[same] = f"{interval(agreement['agreeing'], 4)}, n={agreement['n']}"
     rows["relative L2 of the worst output"] = f"{number(agreement['relative_l2'])} ({agreement['worst']})"
     return pairs_table(f"{document['model']['name']}: INT8", rows)
 
@@ -162,12 +171,12 @@ def inspect_tables(document: Document) -> list[Table]:
             facts[f"{kind[:-1]} {spec['name']}"] = f"{spec['dtype']} [{shape}]"
     operators = _table("operators", ("operator", "count"), left=(0,))
     for name, count in document["operators"].items():
-        operators.add_row(name, str(count))
+        _add(operators, name, str(count))
     tables = [pairs_table(document["name"], facts), operators]
     if document["remarks"]:
         remarks = _table("to know", ("what", "where"), left=(0, 1))
         for remark in document["remarks"]:
-            remarks.add_row(remark["text"], ", ".join(remark["nodes"]))
+            _add(remarks, remark["text"], ", ".join(remark["nodes"]))
         tables.append(remarks)
     return tables
 
@@ -192,7 +201,7 @@ def doctor_tables(document: Document) -> list[Table]:
     engines = _table("engines", ("engine", "here", "version", "knobs"), left=(0, 1, 2, 3))
     for engine in document["engines"]:
         here_or_why = "yes" if engine["available"] else f"no: {engine['why']}"
-        engines.add_row(engine["name"], here_or_why, engine["version"] or DASH, ", ".join(engine["knobs"]))
+        _add(engines, engine["name"], here_or_why, engine["version"] or DASH, ", ".join(engine["knobs"]))
     tables = [pairs_table("machine", rows), engines]
     noise = document["noise"]
     if noise:
@@ -212,17 +221,17 @@ def run_table(document: Document) -> Table:
     table = _table("outputs", ("output", "type", "shape", "min", "max"), left=(0, 1, 2))
     for output in document["outputs"]:
         shape = ", ".join(map(str, output["shape"]))
-        table.add_row(output["name"], output["dtype"], f"[{shape}]", number(output["min"]), number(output["max"]))
+        _add(table, output["name"], output["dtype"], f"[{shape}]", number(output["min"]), number(output["max"]))
     return table
 
 
 def pairs_table(title: str, rows: Mapping[str, object]) -> Table:
     """Returns names and values, one pair a row."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title=Text(title), title_justify="left", show_header=False)
     table.add_column("name", no_wrap=True)
     table.add_column("value", overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, str(value))
+        _add(table, name, str(value))
     return table
 
 
@@ -235,11 +244,21 @@ def verdict_sentence(document: Document) -> str:
     return f"{name} as {document['label']} is {speedup} times as fast as {document['baseline']}; {accuracy}."
 
 
-def _table(title: str, columns: Sequence[str], *, left: Sequence[int]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(title: str, columns: Sequence[str], *, left: Sequence[int], unbroken: Sequence[int] = ()) -> Table:
+    table = Table(title=Text(title), title_justify="left")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index in left else "right", overflow="fold")
+        justify: Literal["left", "right"] = "left" if index in left else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=index in unbroken)
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Adds a row of plain text: to rich, `[batch, 3]` in a string would be markup, and vanish."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def _why(error: Document) -> str:
+    return " ".join(f"{error['what']} ({error['got']})".split()) if error["got"] else str(error["what"])
 
 
 def _pairs(values: Document) -> str:
