@@ -113,7 +113,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, str]] = [
     (_missing, "data.missing", "no.npz: the data are not there", "check the path"),
     (_format, "data.format", "not a file of numpy arrays that can be read", "np.savez"),
     (_corrupt_image, "data.format", "a.png: the image cannot be read", "repair or remove the file"),
-    (_empty, "data.empty", "x.npz: the data hold no samples", "check what it names"),
+    (_empty, "data.empty", "x.npz: the data hold no samples", "give at least one"),
     (_names, "data.names", "got: image\n  expected: x, labels (optional)", "strop inspect"),
     (_shape, "data.shape", "sample 0: the sample does not fit input 'x'\n  got: [1, 3]\n  expected: [1, 4]", "--shape"),
     (_not_finite, "data.not-finite", "sample 2: input 'x' holds NaN or infinity\n  got: 1 of 4", "remove the sample"),

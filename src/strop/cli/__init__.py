@@ -4,6 +4,7 @@ Does: reads options, calls the rooms above, prints tables on stderr and (with --
 Does not: measure, decide or compute. Start reading at: `optimize.py`.
 """
 
+import signal
 import sys
 import traceback
 
@@ -12,6 +13,8 @@ def main() -> None:
     """Runs the command line; an error that Strop does not know is shown whole and exits with 5."""
     from strop.cli.app import build
 
+    # `timeout`, `docker stop` and schedulers end a run so; what is finished is saved as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         build()()
     except Exception:  # the outermost door: Python's own exit code 1 would mean that a limit was not met

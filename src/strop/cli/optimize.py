@@ -31,7 +31,7 @@ def command(
     json_: Json = False,
 ) -> int:
     """Find the fastest form of a model that keeps its accuracy, and prove it."""
-    from strop.cli.options import check_folder
+    from strop.cli.options import check_output
     from strop.cli.output import command_line, errors_console, progress, write_json
     from strop.measure.clock import process_started
     from strop.model.shapes import parse_shapes
@@ -40,7 +40,7 @@ def command(
     from strop.optimize.engine_list import split_engines
     from strop.report.text import before_after_table, trials_table, verdict_sentence
 
-    check_folder(output)
+    check_output(output, keep=(model, data))
     with progress() as show:
         result = optimize(
             model,

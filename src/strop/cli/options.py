@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,8 @@ MetricText = Annotated[
 MaxDrop = Annotated[str | None, typer.Option("--max-drop", help="largest loss of the metric: 1% or 0.01 (default 1%)")]
 
 
-def check_folder(path: Path) -> None:
-    """Raises UsageError where the folder that `path` is to be written into does not exist."""
+def check_output(path: Path, *, keep: Sequence[str] = ()) -> None:
+    """Raises UsageError where nothing can be written at `path`, or only over one of the files to `keep`."""
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(
@@ -40,4 +41,15 @@ def check_folder(path: Path) -> None:
             "the output's folder does not exist",
             got=folder,
             hint=f"mkdir -p {folder}, or another -o",
+        )
+    if path.is_dir():
+        raise UsageError(
+            "usage.bad-option", "the output is a folder", got=path, hint=f"name a file in it: -o {path / 'NAME'}"
+        )
+    if any(path.exists() and Path(name).exists() and path.samefile(name) for name in keep):
+        raise UsageError(
+            "usage.bad-option",
+            "the output would be written over a file that is read",
+            got=path,
+            hint="give another name with -o",
         )

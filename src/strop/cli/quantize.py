@@ -19,12 +19,12 @@ def command(
     json_: Json = False,
 ) -> int:
     """Quantize a model to INT8 and say how far its outputs are from the float model's."""
-    from strop.cli.options import check_folder
+    from strop.cli.options import check_output
     from strop.cli.output import command_line, errors_console, progress, write_json
     from strop.optimize.quantizing import quantize_to_file
     from strop.report.text import quantize_table
 
-    check_folder(output)
+    check_output(output, keep=(model, data))
     with progress() as show:
         document = quantize_to_file(
             model, data, output, preprocess=preprocess, samples=samples, command=command_line(), on_event=show

@@ -76,6 +76,11 @@ class RemoteModel:
             for kind in ("inputs", "outputs")
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether its worker runs."""
+        return self._worker.alive
+
     def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """Runs one request and returns its outputs."""
         return self._worker.call("run", arrays=self._named(inputs)).arrays

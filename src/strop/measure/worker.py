@@ -96,6 +96,11 @@ class Worker:
         """The process's id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return not self._stderr.closed and self._process.poll() is None
+
     def call(
         self,
         method: str,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from strop import __version__
 from strop.engines.registry import engines as known_engines
+from strop.engines.registry import get_engine
 from strop.errors import UsageError
 from strop.machine import machine
 from strop.model.load import Source, load_model
@@ -171,7 +172,16 @@ def _judge(
 def _engines(named: Sequence[str] | None) -> list[str]:
     """Returns the engines to search: those named, else all that are installed and meant for use (not the reference)."""
     if named:
-        return list(named)
+        for name in named:
+            if ":" in name:
+                raise UsageError(
+                    "usage.bad-option",
+                    "a search chooses the settings itself",
+                    got=name,
+                    hint="name the engine alone, or use `strop compare` for settings of your own",
+                )
+            get_engine(name)
+        return list(dict.fromkeys(named))
     return [name for name, engine in known_engines().items() if name != "reference" and engine.available().available]
 
 

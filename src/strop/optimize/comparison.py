@@ -14,7 +14,7 @@ from strop import __version__
 from strop.engines.contract import Settings
 from strop.engines.registry import parse_engine
 from strop.engines.remote import RemoteModel, measure_first_inference, open_remote
-from strop.errors import NotSupportedError, StropError, UsageError
+from strop.errors import NotSupportedError, StropError, UsageError, WorkerError
 from strop.machine import machine
 from strop.measure.comparison import compare_blocks
 from strop.measure.estimate import SPEEDUP_OF_ITSELF, Estimate
@@ -63,6 +63,8 @@ def compare_engines(
             on_event(Event("stage", f"compile with {engines[index]}"))
             try:
                 running[index] = stack.enter_context(open_remote(path, name, settings, inputs=inputs))
+            except UsageError:
+                raise  # a setting that no engine of this name has: nothing about the model
             except StropError as error:
                 status = "unsupported" if isinstance(error, NotSupportedError) else "failed"
                 results[index] |= {"status": status, "error": error.to_json()}
@@ -85,10 +87,19 @@ def compare_engines(
             if not agreement["ok"]:
                 warnings.append(f"{engines[index]} disagrees with {engines[0]}: relative L2 {distance.relative_l2:.2g}")
         warnings += _precision_warnings(engines, running)
-        if 0 in running:
+        while 0 in running:
             on_event(Event("stage", "take turns"))
-            for index, figures in _take_turns(running, seconds, on_event).items():
-                results[index] |= figures
+            try:
+                for index, figures in _take_turns(running, seconds, on_event).items():
+                    results[index] |= figures
+                break
+            except WorkerError as error:
+                crashed = [index for index, remote in running.items() if not remote.alive]
+                if not crashed:
+                    raise
+                for index in crashed:
+                    results[index] |= {"status": "failed", "error": error.to_json()}
+                    running.pop(index).close()
         for index, remote in running.items():
             results[index]["peak_memory_mb"] = round(remote.memory().peak_bytes / 1e6, 1)
         stack.close()

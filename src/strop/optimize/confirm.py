@@ -60,7 +60,16 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
             job.write(form, candidate, {"confirmation": report, "decisions": job.study.decisions()})
         except FileError as error:
             job.narrator.warn(f"the bundle or the study goes without the report: {error.in_a_line}")
-        candidate.replace(job.output)
+        try:
+            candidate.replace(job.output)
+        except OSError as error:
+            raise FileError(
+                "file.write",
+                "the bundle could not be put in its place",
+                where=str(job.output),
+                got=error.strerror,
+                hint="write to a name that is no folder, where you may create files (-o)",
+            ) from error
         return report
     finally:
         candidate.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strop.errors import LimitError, StropError
+from strop.errors import DataError, LimitError, StropError
 from strop.model.model import Model
 from strop.optimize.job import Job
 from strop.quality.contract import DataSet
@@ -34,6 +34,8 @@ def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, M
             verdict = check_sanity(job.model, quantized.model, choosing, samples=_sanity_samples(job))
         except StropError as error:
             job.narrator.decide(f"INT8 for {names} dropped: {error.in_a_line}")
+            if isinstance(error, DataError):
+                job.narrator.warn(f"the data are bad at {error.where}: {error.in_a_line}; {error.hint}")
             continue
         job.study.fact(f"quantization for {names}", {**quantized.report.to_json(), "sanity": verdict.to_json()})
         if verdict.ok:

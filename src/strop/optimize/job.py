@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,10 @@ class Job:
 
     def saved(self, model: Model) -> Path:
         """Returns the file of a model, for the workers; written once."""
-        path = self.folder / f"{model.sha256}.onnx"
+        folder = self.folder / model.sha256[:16]
+        folder.mkdir(exist_ok=True)
+        # The name is what an engine's message will call the model.
+        path = folder / (re.sub(r"[^\w.-]+", "_", model.name)[:100] + ".onnx")
         return path if path.exists() else model.save(path)
 
     def write(self, form: Kept, path: Path, report: Mapping[str, object]) -> None:

@@ -50,7 +50,7 @@ def choose_scoring(
                 "usage.missing-labels",
                 "a metric, or a limit on its drop, needs labels, and the data have none",
                 where=data.name,
-                hint="give --labels, or limit the agreement with the original instead: --min-agreement 0.99",
+                hint="give --labels; without any, `strop optimize` takes --min-agreement 0.99 instead",
             )
         return None
     decoder, factory = choose_quality(data, decode=decode, metric=metric, metadata=metadata)

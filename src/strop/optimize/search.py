@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from strop.errors import FileError, LimitError
+from strop.errors import FileError, LimitError, NotSupportedError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.model.model import Model
@@ -77,7 +77,16 @@ def _start_baseline(job: Job) -> None:
     job.timed_inputs = samples if len(shapes) > 1 else samples[:1]
     spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, own_precision(job.model), job.objective)
     began = job.budget.elapsed
-    contender = open_contender(spec, job.original, job.timed_inputs, timeout=job.budget.patience)
+    try:
+        contender = open_contender(spec, job.original, job.timed_inputs, timeout=job.budget.patience)
+    except NotSupportedError as error:
+        raise NotSupportedError(
+            error.code,
+            f"the baseline cannot run this model: {error.what}",
+            where=error.where,
+            got=error.got,
+            hint=f"gains are measured against {BASELINE_ENGINE}; `strop compare` shows what other engines do",
+        ) from error
     opened = job.budget.elapsed
     try:
         contender.remote(job.timed_inputs[0])

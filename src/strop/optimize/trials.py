@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from strop.errors import NotSupportedError, StropError
+from strop.errors import NotSupportedError, StropError, WorkerError
 from strop.machine import machine
 from strop.measure.clock import now
 from strop.measure.estimate import Verdict
@@ -87,12 +87,35 @@ def race_all(
 def _try(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
     started = now()
     try:
-        result = _run(job, spec, model, choosing, seconds)
+        _revive(job)
+        try:
+            result = _run(job, spec, model, choosing, seconds)
+        except WorkerError:
+            if not _revive(job):
+                raise  # its own worker failed
+            result = _run(job, spec, model, choosing, seconds)
     except NotSupportedError as error:
         result = TrialResult(spec, "unsupported", error.in_a_line)
     except StropError as error:
         result = TrialResult(spec, "failed", error.in_a_line)
     return replace(result, seconds=now() - started)
+
+
+def _revive(job: Job) -> bool:
+    """Opens the baseline and the best again where their workers have ended; returns whether one had.
+
+    A crash of theirs is not the next trial's fault, nor may it cost those that come after.
+    """
+    ended = [i for i in {0, len(job.kept) - 1} if not job.kept[i].contender.remote.alive]
+    for index in ended:
+        form = job.kept[index]
+        form.contender.close()
+        job.narrator.warn(f"the worker of {form.spec.label} ended by itself and was started again")
+        contender = open_contender(
+            form.spec, job.saved(form.model), job.timed_inputs, timeout=job.budget.search_patience
+        )
+        job.kept[index] = replace(form, contender=contender)
+    return bool(ended)
 
 
 def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:

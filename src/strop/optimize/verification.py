@@ -9,6 +9,7 @@ from typing import Any
 from strop import __version__
 from strop.engines.compile import compile_model
 from strop.engines.contract import CompiledModel
+from strop.errors import InputError
 from strop.loader.format import MODEL
 from strop.machine import machine
 from strop.model.load import load_model
@@ -59,6 +60,8 @@ def verify(
         second, _ = open_runnable(b)
         stack.enter_context(closing(second))
         opened = open_data(data, inputs=first.inputs, labels=labels, preprocess=preprocess)
+        for name, run in ((a, first), (b, second)):
+            _check_takes(name, run, opened)
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "strop": __version__,
@@ -80,6 +83,18 @@ def verify(
 def exceeds(document: Mapping[str, object]) -> bool:
     """Whether a limit was given and the drop is above it."""
     return document.get("limit") is not None and not document["within"]
+
+
+def _check_takes(name: str, run: CompiledModel, data: DataSet) -> None:
+    """Raises InputError that names the model where it does not take the first sample."""
+    sample = next(iter(data), None)
+    if sample is None:
+        return
+    try:
+        run(sample.inputs)
+    except InputError as error:
+        error.where = name
+        raise
 
 
 def _evaluate(name: str, run: CompiledModel, data: DataSet, scoring: Scoring, on_event: Listener) -> Evaluation:

@@ -149,7 +149,12 @@ def agreement(
         if on_progress is not None:
             on_progress(len(keys), len(data))
     if criterion is None:
-        raise DataError("data.empty", "the data hold no samples", where=data.name, hint="check what it names")
+        raise DataError(
+            "data.empty",
+            "the data hold no samples",
+            where=data.name,
+            hint="give at least one; axis 0 of an array counts them",
+        )
     return AgreementReport(
         agreeing=proportion(len(keys) - len(disagreeing), len(keys)),
         criterion=criterion,

@@ -122,7 +122,12 @@ def open_data(
             hint="give --preprocess, such as --preprocess imagenet",
         )
     if len(found) == 0:
-        raise DataError("data.empty", "the data hold no samples", where=found.name, hint="check what it names")
+        raise DataError(
+            "data.empty",
+            "the data hold no samples",
+            where=found.name,
+            hint="give at least one; axis 0 of an array counts them",
+        )
     targets = None
     if read is not None and not isinstance(found, ImageSource):  # those have matched them by path
         read.check_count(len(found))

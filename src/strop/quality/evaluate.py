@@ -109,7 +109,12 @@ def evaluate(
         if on_progress is not None:
             on_progress(len(keys), len(data))
     if not keys:
-        raise DataError("data.empty", "the data hold no samples", where=data.name, hint="check what it names")
+        raise DataError(
+            "data.empty",
+            "the data hold no samples",
+            where=data.name,
+            hint="give at least one; axis 0 of an array counts them",
+        )
     rows = scorer.per_sample()
     return Evaluation(
         metric=scorer,

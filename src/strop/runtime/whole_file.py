@@ -64,5 +64,5 @@ def _hint(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"make the folder first: mkdir -p {path.parent}"
     if error.errno == errno.EISDIR:
-        return f"this is a folder: write to a file in it, such as {path / 'model.strop'}"
+        return f"this is a folder: write to a file in it, such as {path / 'NAME'}"
     return "write to a folder where you may create files"

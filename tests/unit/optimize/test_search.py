@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strop.errors import EngineError, FileError, LimitError, NotSupportedError, WorkerError
+from strop.errors import EngineError, FileError, LimitError, NotSupportedError, UsageError, WorkerError
 from strop.measure.comparison import compare_blocks
 from strop.measure.estimate import Estimate
 from strop.measure.latency import measure_latency
@@ -40,6 +40,7 @@ class Remote:
         self.seconds, self.answer, self.log, self.label = seconds, answer, log, label
         self.settings = {"threads": int(label.rpartition("threads ")[2] or 2) if "threads" in label else 2}
         self._generator = np.random.default_rng(abs(hash(label)) % 2**32)
+        self.alive = True
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.clock.advance(self.seconds)
@@ -47,6 +48,8 @@ class Remote:
         return found
 
     def block(self, n: int) -> list[float]:
+        if not self.alive:
+            raise WorkerError("worker.died", "a worker process ended by itself", hint="try another engine")
         taken: list[float] = (self.seconds * self._generator.normal(1, 0.01, n)).tolist()
         self.clock.advance(sum(taken))
         return taken
@@ -81,6 +84,9 @@ class World:
         self.refuses: set[str] = set()
         self.interrupt_at: str | None = None
         self.opening: dict[str, float] = {}
+        self.crashes: dict[str, str] = {}
+        """Whose worker ends when that of which trial has started."""
+        self.remotes: dict[str, Remote] = {}
         self.opened: list[str] = []
         self.log: list[str] = []
         model = load_model(convolution_classifier())
@@ -123,6 +129,9 @@ class World:
         if spec.engine in self.refuses:
             raise NotSupportedError("unsupported.model", f"{spec.engine} refuses this model", hint="another engine")
         remote = Remote(self.speeds.get(label, 0.002), self.answer(label), self.log, label, self.clock)
+        self.remotes[label] = remote
+        if label in self.crashes:
+            self.remotes[self.crashes.pop(label)].alive = False
         return racing.contend(spec, remote, inputs)  # type: ignore[arg-type]
 
 
@@ -373,3 +382,58 @@ def test_a_first_inference_that_fails_does_not_lose_the_bundle(
     assert (tmp_path / "out.strop").exists()
     assert result.document["first_inference_ms"] is None
     assert any("ended by itself" in warning for warning in result.document["warnings"])
+
+
+def test_a_trial_whose_worker_dies_fails_and_the_search_goes_on(world: World, tmp_path: Path) -> None:
+    world.speeds = {"openvino int8, threads 1": 0.001}
+    world.crashes = {"openvino f32, threads 1": "openvino f32, threads 1"}
+    result = run(world, tmp_path)
+    assert statuses(result)["openvino f32, threads 1"] == "failed"
+    assert result.document["label"] == "openvino int8, threads 1"
+
+
+@pytest.mark.parametrize(
+    ("trial", "dead"),
+    [("openvino f32, threads 1", "onnxruntime f32"), ("openvino int8, threads 1", "openvino f32, threads 1")],
+)
+def test_a_crash_of_the_baseline_or_the_best_costs_no_trial(
+    world: World, tmp_path: Path, trial: str, dead: str
+) -> None:
+    world.speeds = {"openvino f32, threads 1": 0.0015, "openvino int8, threads 1": 0.001}
+    world.crashes = {trial: dead}
+    result = run(world, tmp_path)
+    assert "failed" not in statuses(result).values()
+    assert result.document["label"] == "openvino int8, threads 1"
+    assert any(f"{dead} ended by itself" in warning for warning in result.document["warnings"])
+
+
+def test_a_baseline_that_refuses_the_model_says_what_gains_are_measured_against(world: World, tmp_path: Path) -> None:
+    world.refuses = {"onnxruntime"}
+    with pytest.raises(NotSupportedError) as caught:
+        run(world, tmp_path)
+    assert caught.value.code == "unsupported.model"
+    assert "the baseline cannot run this model" in str(caught.value)
+    assert "measured against onnxruntime" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("engine", "code"), [("nonsense", "usage.unknown-engine"), ("openvino:threads=2", "usage.bad-option")]
+)
+def test_engines_are_checked_before_anything_runs(world: World, tmp_path: Path, engine: str, code: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(world, tmp_path, engines=[engine])
+    assert caught.value.code == code
+    assert not world.opened
+
+
+def test_nan_in_the_calibration_data_is_a_warning_that_names_the_sample(world: World, tmp_path: Path) -> None:
+    shares = divide(len(IMAGES), quantizing=True)
+    data = open_data({"x": IMAGES}, inputs=world.model.inputs)
+    parts = split(data, calibration=shares.calibration, choosing=shares.choosing, confirmation=shares.confirmation)
+    key = next(sample.key for sample in parts.calibration if int(sample.key) >= search.TIMED_SAMPLES)
+    images = IMAGES.copy()
+    images[int(key)] = np.nan
+    options: dict[str, Any] = {"labels": world.labels, "max_drop": 0.05, "engines": ["onnxruntime", "openvino"]}
+    result = optimize(world.model, {"x": images}, output=tmp_path / "out.strop", **options)
+    assert any("NaN" in warning and key in warning for warning in result.document["warnings"])
+    assert not any("int8" in label for label in statuses(result))
