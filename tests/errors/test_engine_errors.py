@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 
@@ -69,6 +70,16 @@ def test_engine_missing(monkeypatch: pytest.MonkeyPatch, name: str, package: str
     assert isinstance(error, NotSupportedError)
     assert error.code == "unsupported.engine-missing"
     assert error.hint == f"pip install {package}"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
+def test_an_engine_whose_library_does_not_load_is_missing_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(sys.modules, f"strop.engines._{name}_door", None)  # importing it raises ImportError
+    error = _raised(get_engine(name).load)
+    assert isinstance(error, NotSupportedError)
+    assert error.code == "unsupported.engine-missing"
+    assert "cannot be imported" in error.what
+    assert error.hint == f"install it again: pip install --force-reinstall {name}"
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("openvino", marks=needs_openvino), "reference"])

@@ -119,6 +119,15 @@ def test_an_exception_in_a_worker_brings_its_traceback() -> None:
     assert "hosted_examples.py" in caught.value.__notes__[0]
 
 
+def test_a_worker_that_cannot_be_started_says_what_the_system_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(WorkerError) as caught:
+        Worker("hosted_examples:example")
+    assert caught.value.code == "worker.failed"
+    assert "/nowhere/python: a worker process could not be started" in str(caught.value)
+    assert "ulimit -u" in caught.value.hint
+
+
 def test_a_closed_worker_cannot_be_used() -> None:
     worker = Worker("hosted_examples:example")
     worker.close()

@@ -48,12 +48,12 @@ def command(
     loaded = load_model(model, shapes=parse_shapes(shape or []))
     if batch > 1:
         loaded = with_batch(loaded, batch)
-    name, settings = chosen_engine(engine, loaded, threads=threads, objective=checked_objective(objective))
+    names, settings = chosen_engine(engine, loaded, threads=threads, objective=checked_objective(objective))
     with progress() as show:
         document = benchmark_model(
             loaded,
             inputs_for(loaded, input_),
-            engine=name,
+            engines=names,
             settings=settings,
             requests=requests,
             rate=rate,

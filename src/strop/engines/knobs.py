@@ -95,3 +95,13 @@ def _checked(engine: str, knob: Knob, value: KnobValue) -> KnobValue:
         expected=expected,
         hint=f"{knob.name}={knob.default}: {knob.summary}",
     )
+
+
+def broken_install(title: str, package: str, error: Exception) -> NotSupportedError:
+    """Returns the error for an engine that is installed and cannot be imported."""
+    return NotSupportedError(
+        "unsupported.engine-missing",
+        f"{title} is installed and cannot be imported",
+        got=f"{type(error).__name__}: {error}",
+        hint=f"install it again: pip install --force-reinstall {package}",
+    )

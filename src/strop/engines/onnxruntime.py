@@ -22,7 +22,7 @@ from strop.engines.contract import (
     OperationTime,
     Settings,
 )
-from strop.engines.knobs import check_precision, check_streams, device_missing, knob_values
+from strop.engines.knobs import broken_install, check_precision, check_streams, device_missing, knob_values
 from strop.engines.profiles import Origins
 from strop.engines.source import readable
 from strop.errors import EngineError, NotSupportedError
@@ -93,7 +93,10 @@ class OnnxRuntimeEngine:
             raise NotSupportedError(
                 "unsupported.engine-missing", "ONNX Runtime is not installed", hint="pip install onnxruntime"
             )
-        import strop.engines._onnxruntime_door  # noqa: F401
+        try:
+            import strop.engines._onnxruntime_door  # noqa: F401
+        except (ImportError, OSError) as error:
+            raise broken_install("ONNX Runtime", "onnxruntime", error) from error
 
     def compile(self, model: ModelSource, settings: Settings) -> CompiledModel:
         """Opens a session; `cache` is refused, as ONNX Runtime keeps no compile cache."""

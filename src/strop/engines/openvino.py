@@ -27,7 +27,7 @@ from strop.engines.contract import (
     OperationTime,
     Settings,
 )
-from strop.engines.knobs import check_precision, check_streams, device_missing, knob_values
+from strop.engines.knobs import broken_install, check_precision, check_streams, device_missing, knob_values
 from strop.engines.profiles import Origins
 from strop.engines.source import readable
 from strop.errors import EngineError, NotSupportedError
@@ -105,7 +105,10 @@ class OpenVinoEngine:
             raise NotSupportedError(
                 "unsupported.engine-missing", "OpenVINO is not installed", hint="pip install 'strop[openvino]'"
             )
-        import strop.engines._openvino_door  # noqa: F401
+        try:
+            import strop.engines._openvino_door  # noqa: F401
+        except (ImportError, OSError) as error:
+            raise broken_install("OpenVINO", "openvino", error) from error
 
     def compile(self, model: ModelSource, settings: Settings) -> CompiledModel:
         """Compiles for the device; with `cache`, a second compile of the same model comes from that folder."""

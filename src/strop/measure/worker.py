@@ -68,21 +68,31 @@ class Worker:
         self._lock = Lock()
         self._frames: SimpleQueue[tuple[dict[str, Any], dict[str, np.ndarray]] | None] = SimpleQueue()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
-        self._process = subprocess.Popen(
-            # -P keeps the current folder, and so a user's numpy.py, off the path.
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "strop.measure.worker_process",
-                *([",".join(map(str, cores))] if cores else []),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={**os.environ, "PYTHONPATH": _search_path(), **(environment or {})},
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                # -P keeps the current folder, and so a user's numpy.py, off the path.
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "strop.measure.worker_process",
+                    *([",".join(map(str, cores))] if cores else []),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env={**os.environ, "PYTHONPATH": _search_path(), **(environment or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._stderr.close()
+            raise WorkerError(
+                "worker.failed",
+                "a worker process could not be started",
+                where=sys.executable,
+                got=error.strerror,
+                hint="see that this Python may be run, and that memory and processes are left (ulimit -u)",
+            ) from error
         _living.add(self)
         Thread(target=_receive, args=(self._process.stdout, self._frames), daemon=True).start()
         try:

@@ -149,8 +149,9 @@ def _judge(
         model.metadata,
         decode=decode,
         metric=metric,
-        max_drop=DEFAULT_MAX_DROP if max_drop is None and data.has_targets else max_drop,
+        max_drop=max_drop,
         relative=relative,
+        default_drop=DEFAULT_MAX_DROP,
     )
     if scoring is not None:
         if min_agreement is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from strop import __version__
 from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference, open_remote
-from strop.errors import UsageError
+from strop.errors import NotSupportedError, UsageError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.measure.memory import LEAST_READINGS, leak_slope
@@ -28,7 +28,7 @@ def benchmark_model(
     model: Model,
     inputs: Mapping[str, np.ndarray],
     *,
-    engine: str,
+    engines: Sequence[str],
     settings: Settings,
     requests: int | None = None,
     rate: float | None = None,
@@ -42,6 +42,7 @@ def benchmark_model(
 ) -> dict[str, Any]:
     """Returns the document `strop.benchmark/1`.
 
+    engines: the first of them that takes the model is used.
     requests: in flight at the throughput objective (default: what the engine advises, at least 2); rate: requests a
     second, at even distances or, with poisson, at random ones; latency then counts from the scheduled arrival.
     seconds and iterations: run until both are reached (default: 5 s). At the latency objective `leak` says how memory
@@ -51,8 +52,9 @@ def benchmark_model(
     _check_options(loaded, requests=requests, rate=rate, poisson=poisson, iterations=iterations)
     with TemporaryDirectory(prefix="strop-") as folder:
         path = model.save(Path(folder) / "model.onnx")
-        on_event(Event("stage", f"compile with {engine}"))
-        with open_remote(path, engine, settings, inputs=inputs) as remote:
+        on_event(Event("stage", f"compile with {engines[0]}"))
+        with _open_first(path, engines, settings, inputs) as remote:
+            engine = remote.engine
             on_event(Event("stage", "measure"))
             if loaded:
                 figures = _load(remote, seconds or DEFAULT_SECONDS, requests, rate, poisson, batch)
@@ -96,6 +98,20 @@ def _check_options(
     ):
         if idle:
             raise UsageError("usage.bad-option", f"{option} does nothing here", got=option, hint=hint)
+
+
+def _open_first(
+    path: Path, engines: Sequence[str], settings: Settings, inputs: Mapping[str, np.ndarray]
+) -> RemoteModel:
+    """Returns the model on the first of `engines` that takes it; the last one's refusal is raised."""
+    *candidates, last = engines
+    for name in candidates:
+        try:
+            return open_remote(path, name, settings, inputs=inputs)
+        except NotSupportedError as error:
+            if error.code != "unsupported.model":
+                raise
+    return open_remote(path, last, settings, inputs=inputs)
 
 
 def _latency(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from strop.engines.contract import Settings
-from strop.engines.registry import choose_engine, parse_engine
+from strop.engines.registry import automatic_engines, parse_engine
 from strop.errors import UsageError
 from strop.model.model import Model
 
@@ -39,15 +39,16 @@ def split_engines(text: str) -> list[str]:
 
 def chosen_engine(
     text: str, model: Model, *, threads: int | None = None, objective: Literal["latency", "throughput"] = "latency"
-) -> tuple[str, Settings]:
-    """Returns the engine that `text` names ("auto": the one `strop.compile` would take) and its settings."""
+) -> tuple[list[str], Settings]:
+    """Returns the engine that `text` names, or for "auto" those that `strop.compile` would try, and the settings."""
     if text == "auto":
-        engine, settings = choose_engine(model), Settings()
+        engines, settings = automatic_engines(model), Settings()
     else:
-        engine, settings = parse_engine(text)
+        named, settings = parse_engine(text)
+        engines = [named]
     given: dict[str, object] = {"objective": objective}
     if threads is not None and settings.threads is None:
         given["threads"] = threads
     if settings.precision is None:
         given["precision"] = "int8" if model.is_quantized else "f32"
-    return engine.name, settings.updated(given)
+    return [engine.name for engine in engines], settings.updated(given)

@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 
 from strop import __version__
-from strop.engines.contract import Settings
 from strop.machine import machine
 from strop.measure.clock import timestamp
 from strop.measure.estimate import Estimate
@@ -123,7 +122,7 @@ class Job:
             path,
             model=form.model,
             engine=form.spec.engine,
-            settings=Settings().updated({**form.spec.settings, "objective": form.spec.objective}),
+            settings=form.spec.engine_settings(),
             test_vectors=[(inputs, form.contender.outputs_of_first)],
             report={"trial": form.spec.to_json(), **report},
             preprocess=self.preprocess,

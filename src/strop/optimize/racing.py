@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 
-from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, open_remote
 from strop.errors import EngineError
 from strop.measure.comparison import Compared, compare_blocks
@@ -53,8 +52,7 @@ def open_contender(
 
     timeout: seconds that compiling, and each later call, may take.
     """
-    settings = Settings().updated({**spec.settings, "objective": spec.objective})
-    remote = open_remote(path, spec.engine, settings, inputs=inputs, batch=spec.batch, timeout=timeout)
+    remote = open_remote(path, spec.engine, spec.engine_settings(), inputs=inputs, batch=spec.batch, timeout=timeout)
     return contend(spec, remote, inputs)
 
 

@@ -39,9 +39,11 @@ def choose_scoring(
     metric: MetricSource | None = None,
     max_drop: str | float | None = None,
     relative: bool = False,
+    default_drop: str | None = None,
 ) -> Scoring | None:
     """Returns how to score `data`, None where it has no labels; metadata is the model's (a recognizer's characters).
 
+    default_drop: the limit where none is given, in percent; of a metric that is no fraction, of the baseline's value.
     Raises UsageError (`usage.missing-labels`) for a metric, or a limit on its drop, without labels.
     """
     if not data.has_targets:
@@ -54,6 +56,8 @@ def choose_scoring(
             )
         return None
     decoder, factory = choose_quality(data, decode=decode, metric=metric, metadata=metadata)
+    if max_drop is None and default_drop is not None:
+        max_drop, relative = default_drop, relative or not factory().is_fraction
     limit = None
     if max_drop is not None:
         limit = parse_drop(max_drop, is_fraction=factory().is_fraction, relative=relative)

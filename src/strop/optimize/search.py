@@ -32,6 +32,8 @@ BASELINE_ENGINE = "onnxruntime"
 TIMED_SAMPLES = 6
 """Where shapes differ from sample to sample; otherwise one is as good as many."""
 CHECKED_SAMPLES = 3
+QUIET_SCATTER = 0.1
+"""Of the middle half of the baseline's calls, over their median."""
 
 
 def search(job: Job) -> dict[str, Any]:
@@ -43,8 +45,8 @@ def search(job: Job) -> dict[str, Any]:
     with TemporaryDirectory(prefix="strop-") as folder, ExitStack() as stack:
         job.folder = Path(folder)
         stack.callback(_close, job)
-        _start_baseline(job)
-        shares, expected = _plan(job)
+        noise = _start_baseline(job)
+        shares, expected = _plan(job, noise)
         calibration, choosing, confirmation = split(
             job.data,
             calibration=shares.calibration,
@@ -68,7 +70,8 @@ def search(job: Job) -> dict[str, Any]:
             raise
 
 
-def _start_baseline(job: Job) -> None:
+def _start_baseline(job: Job) -> str:
+    """Opens and times the baseline; returns what its calls say about the machine's noise."""
     job.narrator.stage(f"baseline: {BASELINE_ENGINE} with its defaults")
     began = job.budget.elapsed
     samples: list[Inputs] = [sample.inputs for sample in job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))]
@@ -107,6 +110,10 @@ def _start_baseline(job: Job) -> None:
     job.study.add(result)
     for warning in latency.warnings:
         job.narrator.warn(f"baseline: {warning}")
+    scatter = latency.dispersion.iqr_over_median
+    if scatter < QUIET_SCATTER:
+        return f"the machine is quiet (calls scatter by {scatter:.0%})"
+    return f"the machine is noisy (calls scatter by {scatter:.0%}): verdicts take longer, some will say `cannot tell`"
 
 
 def _check_budget(job: Job) -> None:
@@ -124,7 +131,7 @@ def _check_budget(job: Job) -> None:
         )
 
 
-def _plan(job: Job) -> tuple[Shares, Forecast]:
+def _plan(job: Job, noise: str) -> tuple[Shares, Forecast]:
     """Returns how the samples are divided and what it will all cost, after telling so."""
     shares = fit_shares(divide(len(job.data), quantizing=not job.model.is_quantized), job.sample_seconds, job.budget)
     races = len(specs(job, "f32")) + (len(specs(job, "int8")) if shares.calibration else 0)
@@ -144,7 +151,7 @@ def _plan(job: Job) -> tuple[Shares, Forecast]:
     job.narrator.plan(
         f"plan: {races} trials on {machine().cores} cores; {job.judge.limit_words}; of {len(job.data)} samples "
         f"{shares.calibration} calibrate, {shares.choosing} choose, {shares.confirmation} confirm; "
-        f"about {seconds:.0f} s and {memory / 1e6:.0f} MB",
+        f"about {seconds:.0f} s and {memory / 1e6:.0f} MB; {noise}",
         expected.to_json() | {"trials": races, "shares": shares.to_json()},
     )
     if job.judge.needs_labels and shares.confirmation < FEW_LABELS:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from strop.engines.contract import Settings
 from strop.measure.estimate import Estimate, Speedup
 
 Status = Literal["kept", "dropped", "unsupported", "failed", "not tried"]
@@ -37,6 +38,10 @@ class TrialSpec:
         if self.batch != 1:
             shown["batch"] = self.batch
         return ", ".join([f"{self.engine} {self.precision}", *(f"{name} {value}" for name, value in shown.items())])
+
+    def engine_settings(self) -> Settings:
+        """Returns how its engine is to compile it; without settings, by its defaults whatever the objective."""
+        return Settings().updated({**self.settings, "objective": self.objective}) if self.settings else Settings()
 
     def to_json(self) -> dict[str, object]:
         """Returns the spec with its key as a JSON object."""

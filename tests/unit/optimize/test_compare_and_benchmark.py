@@ -24,6 +24,8 @@ INPUTS = {"x": np.zeros((1, 16), np.float32)}
 class Remote:
     """A worker whose every request takes 0.1 s by its own word, and whose memory grows by so many bytes a request."""
 
+    engine = "made-up"
+
     version = "1"
 
     def __init__(self, *, growth: int = 0, fails: bool = False):
@@ -105,7 +107,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, remote: Remote, *, iterations: in
     monkeypatch.setattr(benchmarking, "open_remote", lambda *arguments, **options: remote)
     monkeypatch.setattr(benchmarking, "machine", lambda: SimpleNamespace(to_json=dict))
     settings = Settings()
-    return benchmarking.benchmark_model(MODEL, INPUTS, engine="made-up", settings=settings, iterations=iterations)
+    return benchmarking.benchmark_model(MODEL, INPUTS, engines=["made-up"], settings=settings, iterations=iterations)
 
 
 def test_memory_that_grows_from_call_to_call_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +140,6 @@ def test_an_option_that_would_do_nothing_is_refused(
 ) -> None:
     settings = Settings(objective=objective)
     with pytest.raises(UsageError, match=f"{idle} does nothing") as caught:
-        benchmarking.benchmark_model(MODEL, INPUTS, engine="made-up", settings=settings, **options)
+        benchmarking.benchmark_model(MODEL, INPUTS, engines=["made-up"], settings=settings, **options)
     assert caught.value.code == "usage.bad-option"
     assert caught.value.hint
