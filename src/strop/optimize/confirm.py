@@ -11,12 +11,12 @@ from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
 from strop.errors import FileError, LimitError, StropError
 from strop.measure.comparison import Compared
-from strop.measure.estimate import SPEEDUP_OF_ITSELF, Speedup, Verdict
+from strop.measure.estimate import SPEEDUP_OF_ITSELF, Estimate, Speedup, Verdict
 from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.accuracy import Judgement
 from strop.optimize.job import Job, Kept
-from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
-from strop.optimize.racing import contend, open_contender, race
+from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, OTHER_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
+from strop.optimize.racing import Contender, contend, open_contender, race
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
 from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
@@ -129,24 +129,40 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
         ) as after,
     ):
         seconds = max(SHORTEST_RACE_SECONDS, min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining))
-        compared = race({"before": before, "after": after}, seconds=seconds)
+        contenders = {"before": before, "after": after}
+        compared = race(contenders, seconds=seconds)
         judgement = job.judge.judge(before.remote, after.remote, data)
-        figures = {
-            "before": _figures(job, before.remote, compared["before"]),
-            "after": _figures(job, after.remote, compared["after"]),
-        }
+        other = _other_figure(job, contenders)
+        kinds = (
+            {"latency": other, "throughput": compared}
+            if job.objective == "throughput"
+            else {"latency": compared, "throughput": other}
+        )
+        figures = {name: _figures(contender.remote, kinds, name) for name, contender in contenders.items()}
         settings = dict(after.remote.settings)
     speedup = None if form is baseline else compared["after"].speedup
     return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement)
 
 
-def _figures(job: Job, remote: RemoteModel, compared: Compared) -> dict[str, Any]:
-    throughput = remote.throughput(seconds=max(0.1, min(2.0, 0.05 * job.budget.remaining)))
+def _other_figure(job: Job, contenders: Mapping[str, Contender]) -> Mapping[str, Compared] | None:
+    """Returns the race for what the search was not after, None where time is short."""
+    seconds = min(OTHER_RACE_SECONDS, 0.1 * job.budget.remaining)
+    if 200 * job.request_seconds > 0.2 * job.budget.remaining or seconds < SHORTEST_RACE_SECONDS:
+        return None
+    return race(contenders, seconds=seconds, kind="latency" if job.objective == "throughput" else "throughput")
+
+
+def _figures(remote: RemoteModel, kinds: Mapping[str, Mapping[str, Compared] | None], name: str) -> dict[str, Any]:
+    latency, throughput = kinds["latency"], kinds["throughput"]
     return {
-        "latency_ms": compared.estimate.scaled(1e3).to_json(),
-        "throughput_per_second": throughput.per_second.to_json(),
+        "latency_ms": latency[name].estimate.scaled(1e3).to_json() if latency else None,
+        "throughput_per_second": _per_second(throughput[name].estimate).to_json() if throughput else None,
         "peak_memory_mb": round(remote.memory().peak_bytes / 1e6, 1),
     }
+
+
+def _per_second(seconds: Estimate) -> Estimate:
+    return Estimate(1 / seconds.point, 1 / seconds.high, 1 / seconds.low, seconds.level, seconds.n, seconds.statistic)
 
 
 def _first_inferences(job: Job, bundle: Path) -> dict[str, object]:

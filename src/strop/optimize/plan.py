@@ -13,6 +13,8 @@ CALIBRATION_SAMPLES = 300
 RACE_SECONDS = 3.0
 SHORTEST_RACE_SECONDS = 0.5
 CONFIRMATION_RACE_SECONDS = 8.0
+OTHER_RACE_SECONDS = 4.0
+"""For throughput where latency is the objective, and the other way round."""
 LEAST_TURNS = 2 + rounds_needed(0.99)
 """Of each side in the shortest race that earns a verdict: two to warm up, then the rounds."""
 FEWEST_REQUESTS = {"latency": 1, "throughput": 6}

@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from strop.engines.contract import Objective
 from strop.engines.remote import RemoteModel, open_remote
 from strop.errors import EngineError
 from strop.measure.comparison import Compared, compare_blocks
@@ -29,10 +30,9 @@ class Contender:
     remote: RemoteModel
     outputs_of_first: Mapping[str, np.ndarray]
 
-    @property
-    def turn(self) -> Turn:
-        """How it is timed: single requests, or windows of many in flight at the throughput objective."""
-        return self.remote if self.spec.objective == "latency" else self.remote.throughput_turn()
+    def turn(self, kind: Objective) -> Turn:
+        """Returns how it is timed: by single requests, or by windows with many in flight."""
+        return self.remote if kind == "latency" else self.remote.throughput_turn()
 
     def close(self) -> None:
         """Ends its worker; closing twice is fine."""
@@ -82,6 +82,11 @@ def check_agreement(
             )
 
 
-def race(contenders: Mapping[str, Contender], *, seconds: float) -> dict[str, Compared]:
-    """Returns each contender compared with the first, in interleaved turns of `seconds` together."""
-    return compare_blocks({name: contender.turn for name, contender in contenders.items()}, seconds=seconds)
+def race(contenders: Mapping[str, Contender], *, seconds: float, kind: Objective | None = None) -> dict[str, Compared]:
+    """Returns each contender compared with the first, in interleaved turns of `seconds` together.
+
+    kind: what is compared, single requests ("latency") or wall time per inference with many in flight ("throughput");
+    by default what the trials are after.
+    """
+    turns = {name: contender.turn(kind or contender.spec.objective) for name, contender in contenders.items()}
+    return compare_blocks(turns, seconds=seconds)

@@ -108,8 +108,6 @@ def _start_baseline(job: Job) -> str:
         spec, "kept", "the baseline", latency=latency.estimate, settings=dict(contender.remote.settings)
     )
     job.study.add(result)
-    for warning in latency.warnings:
-        job.narrator.warn(f"baseline: {warning}")
     scatter = latency.dispersion.iqr_over_median
     if scatter < QUIET_SCATTER:
         return f"the machine is quiet (calls scatter by {scatter:.0%})"

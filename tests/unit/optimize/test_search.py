@@ -13,7 +13,6 @@ import pytest
 
 from strop.errors import EngineError, FileError, LimitError, NotSupportedError, UsageError, WorkerError
 from strop.measure.comparison import compare_blocks
-from strop.measure.estimate import Estimate
 from strop.measure.latency import measure_latency
 from strop.measure.memory import Memory
 from strop.model.load import load_model
@@ -56,11 +55,6 @@ class Remote:
 
     def throughput_turn(self) -> Remote:
         return self
-
-    def throughput(self, *, seconds: float) -> SimpleNamespace:
-        self.clock.advance(max(seconds, self.seconds))
-        rate = 1 / self.seconds
-        return SimpleNamespace(per_second=Estimate(rate, rate, rate, 0.95, 10))
 
     def cpu_seconds(self) -> float:
         return 0.0
