@@ -76,7 +76,7 @@ def test_benchmark_measures_throughput_with_requests_in_flight(strop: Strop, cla
 def test_benchmark_keeps_to_a_rate_of_arrivals(strop: Strop, classifier: Path) -> None:
     ran = strop("benchmark", classifier, "--engine", "onnxruntime", "--rate", 50, "--seconds", 2, "--json")
     assert ran.code == 0, ran.stderr
-    assert abs(ran.document["achieved_per_second"] / 50 - 1) < 0.02
+    assert abs(ran.document["achieved_per_second"] / 50 - 1) < 0.1  # the unit tests hold it to 2 %
 
 
 def test_benchmark_splits_the_first_inference(strop: Strop, classifier: Path) -> None:

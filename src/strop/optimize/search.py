@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from strop.errors import FileError, LimitError, NotSupportedError
+from strop.errors import LimitError, NotSupportedError, StropError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.model.model import Model
@@ -39,8 +39,8 @@ QUIET_SCATTER = 0.1
 def search(job: Job) -> dict[str, Any]:
     """Returns what was found, as JSON; the bundle is at `job.output`, every trial in `job.study`.
 
-    Raises LimitError where the baseline is near chance or the budget too small. Ctrl-C during the search writes the
-    best so far, unconfirmed, before the interrupt goes on.
+    Raises LimitError where the baseline is near chance or the budget too small. Ctrl-C or an error once trials run
+    writes the best so far, unconfirmed, before it goes on.
     """
     with TemporaryDirectory(prefix="strop-") as folder, ExitStack() as stack:
         job.folder = Path(folder)
@@ -55,8 +55,8 @@ def search(job: Job) -> dict[str, Any]:
             overlap=shares.overlap,
             seed=job.seed,
         )
+        _check_baseline(job, choosing)
         try:
-            _check_baseline(job, choosing)
             later = len(specs(job, "int8")) if shares.calibration else 0
             original = dict.fromkeys(job.engines, job.model)
             quantizing = expected.quantization_seconds + job.shortest_trial if later else 0.0
@@ -65,7 +65,7 @@ def search(job: Job) -> dict[str, Any]:
             if shares.calibration:
                 race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
             return confirm_best(job, confirmation)
-        except (KeyboardInterrupt, FileError) as error:
+        except (KeyboardInterrupt, StropError) as error:
             _save_best(job, "interrupted" if isinstance(error, KeyboardInterrupt) else error.what)
             raise
 
