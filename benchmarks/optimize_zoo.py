@@ -39,8 +39,10 @@ def main() -> None:
             if done.returncode:
                 sys.exit(done.returncode)
             document = json.loads(done.stdout)
+        text = json.dumps(document, indent=1)
         # What the machine's own folders are called is nobody's business.
-        text = json.dumps(document, indent=1).replace(os.environ["STROP_ZOO"], "$STROP_ZOO").replace(str(HERE), ".")
+        for path, name_of_it in ((os.environ["STROP_ZOO"], "$STROP_ZOO"), (str(HERE), "benchmarks"), (folder, "OUT")):
+            text = text.replace(path, name_of_it)
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results" / f"optimize_{name}.json").write_text(text + "\n")
 

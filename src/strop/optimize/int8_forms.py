@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from strop.engines.registry import get_engine
 from strop.errors import DataError, LimitError, StropError
 from strop.model.model import Model
 from strop.optimize.job import Job
@@ -16,7 +17,7 @@ from strop.quantize.sanity import SAMPLES, check_sanity
 def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, Model]:
     """Returns the INT8 model by engine; where there is none worth timing, why is a decision."""
     forms: dict[str, Model] = {}
-    for engines in _by_config(job.engines):
+    for engines in _by_config([name for name in job.engines if get_engine(name).available().available]):
         config = config_for(engines[0])
         names = ", ".join(engines)
         if job.budget.for_search < job.shortest_trial:
