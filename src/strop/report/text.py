@@ -28,6 +28,11 @@ def number(value: object, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
+def yes_or_no(value: bool | None) -> str:
+    """Returns the word, a dash where it is not known."""
+    return DASH if value is None else "yes" if value else "no"
+
+
 def interval(figure: Document | None, digits: int = 3) -> str:
     """Returns `1.23 (1.20 to 1.26)`; a dash where there is no figure.
 
@@ -188,7 +193,7 @@ def doctor_tables(document: Document) -> list[Table]:
     rows = {
         "CPU": here["cpu_name"],
         "usable cores": f"{here['cores']} of {here['logical_cores']} (quota: {here['quota_cores'] or 'none'})",
-        "SMT, hybrid": f"{number(here['smt'])}, {number(here['hybrid'])}",
+        "SMT, hybrid": f"{yes_or_no(here['smt'])}, {yes_or_no(here['hybrid'])}",
         "instruction set": f"{here['isa']} ({' '.join(here['flags'])})",
         "caches": caches or DASH,
         "memory": f"{here['memory_bytes'] / 2**30:.1f} GiB, limit {here['memory_limit_bytes'] / 2**30:.1f} GiB",
