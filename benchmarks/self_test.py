@@ -203,7 +203,7 @@ def main() -> int:
 
     neighbours = []
     for threads in (1, 2):
-        neighbours += after_another(network(layers=6, channels=64, size=28), threads, 6.0 if options.quick else 120.0)
+        neighbours += after_another(network(layers=6, channels=64, size=28), threads, 6.0 if options.quick else 180.0)
     print(
         f"\n{'latency right after another engine':36} {'threads':>7} {'threads at rest':>16} {'speed-up':>24} verdict"
     )
