@@ -1,7 +1,7 @@
 """Builds LLVM IR as text: functions, loops with phis, vectors, masks, prefetches.
 
-Text is what LLVM reads quickest and people can read at all; no optimization passes run on it, so what is written here is
-what is executed. Numbers are folded and equal constants and addresses are named once as the function is built.
+Text is what LLVM reads quickest and people can read at all; no optimization passes run on it, so what is written
+here is what is executed. Numbers are folded and equal constants and addresses are named once as the function is built.
 
     module = Module(get_isa("x86-64-v3"))
     f = module.function("twice", ["ptr"])
@@ -68,7 +68,9 @@ class Module:
         self._declared: dict[str, str] = {}
         self._globals: list[str] = []
 
-    def function(self, name: str, arguments: Sequence[str], result: str = "void", *, internal: bool = False) -> Function:
+    def function(
+        self, name: str, arguments: Sequence[str], result: str = "void", *, internal: bool = False
+    ) -> Function:
         """Returns a new function; `arguments` are types; an internal one is seen by this module only."""
         function = Function(self, name, arguments, result, internal=internal)
         self.functions.append(function)
@@ -213,9 +215,7 @@ class Function:
         name = f"llvm.masked.store.{_mangled(value.type)}.p0"
         address, mask = self.offset(pointer, by), _mask(lanes, lanes_of(value.type))
         self.module.declare(name, [value.type, "ptr", mask.type], "void")
-        self.line(
-            f"call void @{name}({value.type} {value.text}, ptr align 1 {address.text}, {mask.type} {mask.text})"
-        )
+        self.line(f"call void @{name}({value.type} {value.text}, ptr align 1 {address.text}, {mask.type} {mask.text})")
 
     def prefetch(self, pointer: Value, by: Number = 0, *, level: int = 1) -> None:
         """Asks for the cache line at `by` bytes behind `pointer`: level 1 into L1, level 2 into L2."""

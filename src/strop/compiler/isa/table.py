@@ -67,7 +67,18 @@ ISAS: Final[tuple[Isa, ...]] = (
     Isa("x86-64-v4", "avx512", _LINUX, "x86-64-v4", "", 16, 32, True, "widen", (14, 2)),
     Isa("x86-64-v3", "avx2", _LINUX, "x86-64-v3", "", 8, 16, True, "widen", (6, 2)),
     Isa("generic", "generic", _LINUX, "x86-64", "", 4, 16, False, "widen", (6, 2)),
-    Isa("armv8.2+dotprod", "neon", "aarch64-unknown-linux-gnu", "generic", "+v8.2a,+dotprod", 4, 32, True, "widen", (8, 2)),
+    Isa(
+        "armv8.2+dotprod",
+        "neon",
+        "aarch64-unknown-linux-gnu",
+        "generic",
+        "+v8.2a,+dotprod",
+        4,
+        32,
+        True,
+        "widen",
+        (8, 2),
+    ),
 )
 """Every level, best first within an architecture."""
 

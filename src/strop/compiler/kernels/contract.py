@@ -1,0 +1,173 @@
+"""What a kernel is: problems (what is to be computed, on which layouts) and the protocol every family fulfils."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from strop.compiler.expressions import IDENTITY, Expression
+from strop.compiler.isa.table import Isa
+from strop.compiler.layouts import NO_HALO, Halo, Layout
+
+Schedule = Any
+"""The numbers that schedule a kernel (tile, blocks, unrolling): a frozen dataclass of its family, short as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What every problem has. inputs[0] is the operand of the core; inputs[1:] are operands 1, 2 ... of the epilogue.
+
+    epilogue: what happens to the core's result (operand 0) before it is stored; channels: how many per-channel vectors
+    (of the output's axis 1) it reads. An epilogue's inputs have the output's logical shape (or broadcast by stride 0),
+    and may lie in the same buffer as the output with the same strides: an element is read before it is written.
+    """
+
+    inputs: tuple[Layout, ...]
+    output: Layout
+    epilogue: Expression = IDENTITY
+    channels: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Eight letters that stand for everything in it."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution(Problem):
+    """A convolution of N x C x H x W images; rows x channels (M x K) are an image of one row with M pixels.
+
+    A matrix product with constant weights (Gemm, MatMul) is a 1x1 convolution: weights (N, K, 1, 1), inputs and output
+    given as 1 x K x 1 x M and 1 x N x 1 x M. pads: top, left, bottom, right; what lies there is zero (for integers:
+    the zero point). The accumulator is float32, or int32 for uint8 x int8 operands.
+    """
+
+    weights: tuple[int, int, int, int] = (1, 1, 1, 1)  # output channels, input channels / groups, height, width
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    weight_dtype: str = "float32"
+    accumulator: str = "float32"
+    input_zero: int = 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds that the definition asks for."""
+        return self.output.size * self.weights[1] * self.weights[2] * self.weights[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Problem):
+    """Max or average pooling; `kind` "max" or "average". Padding never wins a maximum; `count_pads` as ONNX says."""
+
+    kind: str = "max"
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    count_pads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise(Problem):
+    """The epilogue applied to the inputs, element by element: operand i is inputs[i]; with operand(0) alone, a copy.
+
+    Layouts may differ in their order of axes: this is also how NCHW becomes NHWC and back.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Border(Problem):
+    """Writes zeros into the halo of `output` (inputs is empty)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a kernel asks of the layouts: zeros around input 0, its order of axes, and the output's.
+
+    input_order, output_order: "channels_last", "dense" (as the user's arrays), or "any".
+    """
+
+    halo: Halo = NO_HALO
+    input_order: str = "channels_last"
+    output_order: str = "channels_last"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a team may divide: `units`, in multiples of `grain`; the record's begin and end are such units."""
+
+    units: int = 1
+    grain: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a schedule costs: flops it executes, the share of the machine's peak its inner loop reaches, bytes moved.
+
+    bytes: by the level they come from ("l2", "l3", "memory"), as far as the family knows; overhead: seconds a call.
+    """
+
+    flops: float
+    efficiency: float = 1.0
+    bytes: Mapping[str, float] = field(default_factory=dict)
+    overhead: float = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Emitted code: the entry's symbol, what its record's words hold, and every function it needs.
+
+    arguments: "input0", "input1" ..., "output", "weights0" ..., "workspace", "begin", "end", in the record's order;
+    objects: LLVM IR by symbol; equal symbols are equal code, so kernels share functions.
+    """
+
+    symbol: str
+    arguments: tuple[str, ...]
+    objects: Mapping[str, str]
+
+
+class Kernel(Protocol):
+    """A kernel family. Stateless; everything it needs is in the problem, the schedule and the ISA table."""
+
+    @property
+    def family(self) -> str:
+        """Its name, the first word of its symbols: "convolution_direct"."""
+
+    def accepts(self, problem: Problem, isa: Isa) -> str:
+        """Returns "" where it can compute the problem on this ISA, else why not, in words for `explain`."""
+
+    def needs(self, problem: Problem, isa: Isa) -> Needs:
+        """Returns what it asks of the layouts; asked with dense channels-last layouts, before they are decided."""
+
+    def candidates(self, problem: Problem, isa: Isa) -> Sequence[Schedule]:
+        """Returns at most ten schedules, the most promising first."""
+
+    def cost(self, problem: Problem, schedule: Schedule, isa: Isa) -> Cost:
+        """Returns what running it costs."""
+
+    def split(self, problem: Problem, schedule: Schedule, isa: Isa) -> Split:
+        """Returns how a team may divide it; no division may change a result."""
+
+    def workspace(self, problem: Problem, schedule: Schedule, isa: Isa) -> int:
+        """Returns the bytes of scratch memory each thread needs."""
+
+    def pack(
+        self, problem: Problem, schedule: Schedule, isa: Isa, weights: np.ndarray, channels: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Returns the arrays behind "weights0", "weights1" ...: weights in the kernel's order, per-channel vectors."""
+
+    def emit(self, problem: Problem, schedule: Schedule, isa: Isa) -> Code:
+        """Returns its code."""
+
+
+class WeightCheck(Protocol):
+    """What an algorithm that is not safe for every weight also offers (Winograd)."""
+
+    def suits(self, problem: Problem, weights: np.ndarray) -> str:
+        """Returns "" where its error bound holds well enough for these weights, else why not."""
