@@ -59,6 +59,7 @@ CODES: Mapping[str, str] = {
     "quality.near-chance": "the baseline is no better than guessing",
     # engines and workers
     "engine.compile": "the engine failed to compile the model",
+    "engine.machine-code": "generated machine code breaks the rules it must keep",
     "engine.run": "the engine failed to run the model",
     "engine.disagrees": "the engine's outputs are not the model's",
     "worker.died": "a worker process ended by itself",

@@ -31,7 +31,7 @@ def compile_ir(ir: str, *, triple: str, cpu: str, features: str, as_object: bool
     machine = _target_machine(triple, cpu, features)
     with llvm.create_context() as context:
         try:
-            with llvm.parse_assembly("", context) if not ir else _parse(ir, context) as module:
+            with _parse(ir, context) as module:
                 module.verify()
                 return _emit(machine, module, as_object=as_object)
         except RuntimeError as error:
