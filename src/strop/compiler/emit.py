@@ -344,6 +344,18 @@ class Function:
         self.line(f"br label %{end}")
         self._start(end)
 
+    def label(self, name: str) -> None:
+        """Begins the block `name`; the one before must have ended with `jump`, `branch` or `ret`."""
+        self._start(name)
+
+    def jump(self, name: str) -> None:
+        """Goes on at the block `name`."""
+        self.line(f"br label %{name}")
+
+    def branch(self, condition: Value, then: str, otherwise: str) -> None:
+        """Goes on at one block or the other."""
+        self.line(f"br i1 {condition.text}, label %{then}, label %{otherwise}")
+
     def text(self) -> str:
         """Returns the function as LLVM IR."""
         arguments = ", ".join(f"{a.type} {a.text}" for a in self.arguments)
