@@ -1,0 +1,97 @@
+"""Epilogues of kernels over channels-last images: the expression, applied to vectors of channels, then stored.
+
+A cursor is one pointer a tensor (the output, then the epilogue's inputs): `move` steps all of them along an axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from strop.compiler import expressions
+from strop.compiler.emit import Function, Number, Value, vector_of
+from strop.compiler.expressions import LLVM_TYPES, emit_expression
+from strop.compiler.isa.table import Isa
+from strop.compiler.kernels.contract import Problem
+from strop.compiler.kernels.record import Record
+
+Cursor = list[Value]
+
+
+def refuses_epilogue(problem: Problem) -> str:
+    """Returns "" where `Epilogue` can store this problem's output and read its operands, else why not."""
+    for layout in (problem.output, *problem.inputs[1:]):
+        if layout.shape[1] > 1 and layout.strides[1] not in (0, layout.itemsize):
+            return "an operand's channels are not neighbours"
+    if problem.epilogue.dtype != problem.output.dtype:
+        return f"the epilogue gives {problem.epilogue.dtype}, the output is {problem.output.dtype}"
+    return ""
+
+
+class Epilogue:
+    """Finishes a kernel's results and stores them; `weights`: arrays of the kernel before the per-channel vectors."""
+
+    def __init__(self, f: Function, problem: Problem, record: Record, weights: int = 0) -> None:
+        self._f, self._problem = f, problem
+        self._layouts = (problem.output, *problem.inputs[1:])
+        self._used = expressions.operands(problem.epilogue)
+        self._channels = {
+            index: record[f"weights{weights + index}"] for index in expressions.channels(problem.epilogue)
+        }
+        self.start: Cursor = [record["output"]] + [record[f"input{i}"] for i in range(1, len(problem.inputs))]
+
+    def move(self, cursor: Cursor, axis: int, by: Number) -> Cursor:
+        """Returns the cursor `by` elements further along `axis`."""
+        f = self._f
+        return [
+            f.offset(pointer, f.mul(by, layout.strides[axis]))
+            if layout.strides[axis] and index in (0, *self._used)
+            else pointer
+            for index, (pointer, layout) in enumerate(zip(cursor, self._layouts, strict=True))
+        ]
+
+    def store(self, cursor: Cursor, channel: Number, values: Sequence[Value], lanes: Sequence[int]) -> None:
+        """Finishes and stores neighbouring vectors of channels, the first beginning at `channel`.
+
+        lanes: how many lanes of each vector there are. All operands are read before anything is written.
+        """
+        f, width = self._f, self._f.isa.lanes
+        at = self.move(cursor, 1, channel)
+        vectors = {index: f.offset(pointer, f.mul(channel, 4)) for index, pointer in self._channels.items()}
+        results = []
+        for number, (value, count) in enumerate(zip(values, lanes, strict=True)):
+            operands = [value] + [Value("", "")] * (len(self._layouts) - 1)
+            for index in self._used:
+                if index:
+                    operands[index] = self._operand(at[index], index, number * width, count)
+            constants = [Value("", "")] * self._problem.channels
+            for index, pointer in vectors.items():
+                constants[index] = f.load(f.isa.vector, pointer, number * width * 4)
+            results.append(emit_expression(f, self._problem.epilogue, operands, constants, width))
+        size = self._problem.output.itemsize
+        for number, (result, count) in enumerate(zip(results, lanes, strict=True)):
+            f.store_lanes(result, at[0], number * width * size, lanes=count)
+
+    def _operand(self, pointer: Value, index: int, channel: int, lanes: int) -> Value:
+        f, layout = self._f, self._layouts[index]
+        kind = LLVM_TYPES[layout.dtype]
+        if layout.strides[1] == 0 or layout.shape[1] == 1 < self._problem.output.shape[1]:
+            return f.splat(f.load(kind, pointer), f.isa.lanes)
+        return f.load_lanes(vector_of(kind, f.isa.lanes), pointer, channel * layout.itemsize, lanes=lanes)
+
+
+def each_channel_block(f: Function, channels: int, vectors: int, body: Callable[[Number, list[int]], None]) -> None:
+    """Runs `body(first channel, lanes of each vector)` for blocks of at most `vectors` vectors over all channels."""
+    width = f.isa.lanes * vectors
+    full = channels // width
+
+    def run(index: Number, _: list[Value]) -> None:
+        body(f.mul(index, width), [f.isa.lanes] * vectors)
+
+    f.loop(full, run)
+    if channels % width:
+        body(full * width, lanes_of_rest(channels % width, f.isa))
+
+
+def lanes_of_rest(channels: int, isa: Isa) -> list[int]:
+    """Returns the lanes of the vectors that hold so many channels: full ones, then the rest."""
+    return [min(isa.lanes, channels - first) for first in range(0, channels, isa.lanes)]
