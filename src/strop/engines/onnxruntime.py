@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ _ENTRIES = {
 `session.set_denormal_as_zero` is none of them: it works in the first session of a process only.
 """
 
-_FLOAT32_ONLY = {"session.qdq_matmulnbits_accuracy_level": "1"}
+FLOAT32_ONLY = {"session.qdq_matmulnbits_accuracy_level": "1"}
 """Products with weights stored in few bits are computed in float32, not in int8 as is the default."""
 
 
@@ -122,33 +123,43 @@ class OnnxRuntimeEngine:
             optimization=str(knobs["graph_optimization"]),
             arena=bool(knobs["arena"]),
             memory_pattern=bool(knobs["memory_pattern"]),
-            entries=_FLOAT32_ONLY | {key: str(int(bool(knobs[name]))) for name, key in _ENTRIES.items()},
+            entries=FLOAT32_ONLY | {key: str(int(bool(knobs[name]))) for name, key in _ENTRIES.items()},
         )
         start = now()
-        try:
-            with readable(model) as source:
-                session = door.Session(source, options)
-        except door.REFUSALS as error:
-            raise NotSupportedError(
-                "unsupported.model",
-                "ONNX Runtime refuses this model",
-                where=model.name,
-                got=in_short(error),
-                hint="try another engine (--engine openvino), or export the model with another opset",
-            ) from error
-        except Exception as error:
-            raise EngineError(
-                "engine.compile",
-                "ONNX Runtime failed to open the model",
-                where=model.name,
-                got=in_short(error),
-                hint="try graph_optimization=disable, or another engine",
-            ) from error
+        with readable(model) as source:
+            session = open_session(source, options, where=model.name)
         if session.provider() != options.provider:
             raise device_missing(self.name, settings.device, [_device(session.provider())])
         stages = {"read": 0.0, "compile": now() - start}  # one call reads and compiles
         chosen: dict[str, KnobValue] = {"precision": precision, "objective": settings.objective}
         return _Compiled(model, session, options=options, streams=streams, chosen=chosen, stages=stages)
+
+
+def open_session(source: Path | bytes, options: Options, *, where: str) -> Session:
+    """Returns a session; raises NotSupportedError `unsupported.model` for a graph that ONNX Runtime refuses.
+
+    where: what the model is called in errors.
+    """
+    from strop.engines import _onnxruntime_door as door
+
+    try:
+        return door.Session(source, options)
+    except door.REFUSALS as error:
+        raise NotSupportedError(
+            "unsupported.model",
+            "ONNX Runtime refuses this model",
+            where=where,
+            got=in_short(error),
+            hint="try another engine (--engine openvino), or export the model with another opset",
+        ) from error
+    except Exception as error:
+        raise EngineError(
+            "engine.compile",
+            "ONNX Runtime failed to open the model",
+            where=where,
+            got=in_short(error),
+            hint="try graph_optimization=disable, or another engine",
+        ) from error
 
 
 class _Compiled(CompiledBase[object]):
@@ -207,11 +218,10 @@ class _Compiled(CompiledBase[object]):
                 "EXECUTED",
                 node.provider,
                 node.microseconds / repeats / 1000,
-                origin=origins.of([node.name]),
             )
             for node in times
         ]
-        return origins.with_rest(rows)
+        return origins.completed(rows)
 
     def _release(self) -> None:
         self._session = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from strop.engines.contract import ModelSource, OperationTime
 
@@ -29,6 +30,10 @@ class Origins:
         plain = (name.removeprefix("fused ") for name in names)
         found = (next((known for known in self._longest_first if name.startswith(known)), None) for name in plain)
         return tuple(dict.fromkeys(self._nodes[name] for name in found if name is not None))
+
+    def completed(self, rows: Iterable[OperationTime]) -> list[OperationTime]:
+        """Returns the rows with the origin of each by its name, where it has none yet, and the rest behind them."""
+        return self.with_rest([row if row.origin else replace(row, origin=self.of([row.name])) for row in rows])
 
     def with_rest(self, rows: list[OperationTime]) -> list[OperationTime]:
         """Returns `rows` and, after them, the nodes no row came from: fused into another or computed beforehand."""

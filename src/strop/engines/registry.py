@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 BUILT_IN = {
+    "native": "strop.engines.native.engine:NativeEngine",
     "onnxruntime": "strop.engines.onnxruntime:OnnxRuntimeEngine",
     "openvino": "strop.engines.openvino:OpenVinoEngine",
     "reference": "strop.engines.reference:ReferenceEngine",

@@ -1,0 +1,87 @@
+"""The engine `native`: our compiler's machine code where there is a kernel, segments on ONNX Runtime elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Mapping
+
+from strop.engines.contract import Availability, CompiledModel, Knob, KnobValue, ModelSource, Settings
+from strop.engines.knobs import check_precision, check_streams, device_missing, knob_values
+from strop.errors import NotSupportedError
+from strop.loader import cpu
+from strop.machine import Machine, machine
+
+LEVELS = ("x86-64-v4+vnni", "x86-64-v4", "x86-64-v3", "generic")
+"""The ISA levels whose code can be asked for, best first."""
+
+
+class NativeEngine:
+    """Runs models as machine code of our own; what has no kernel runs on ONNX Runtime, in segments."""
+
+    name = "native"
+
+    def available(self) -> Availability:
+        """Says whether code can be made and run here, without importing the compiler."""
+        why = _why_not()
+        if why:
+            return Availability(False, why)
+        from importlib.metadata import version
+
+        return Availability(True, version=version("strop"))
+
+    def knobs(self, machine: Machine) -> tuple[Knob, ...]:
+        """Returns what may be set beyond the fields of Settings."""
+        return (
+            Knob("isa", "choice", machine.isa, "the instruction set that code is made for", choices=_runnable()),
+            Knob("winograd", "choice", "auto", "Winograd's algorithm for 3x3 convolutions", choices=("auto", "off")),
+            Knob("tune", "bool", False, "kernels are chosen by measuring them here, which takes longer to compile"),
+        )
+
+    def load(self) -> None:
+        """Checks that it can be used; the compiler is imported only where no finished image is in the cache."""
+        why = _why_not()
+        if why:
+            raise NotSupportedError(
+                "unsupported.engine-missing", "the engine native cannot be used here", got=why, hint="use onnxruntime"
+            )
+
+    def compile(self, model: ModelSource, settings: Settings) -> CompiledModel:
+        """Compiles what there are kernels for and opens ONNX Runtime for the rest."""
+        self.load()
+        precision = check_precision(self.name, model, settings)
+        if settings.device.upper() != "CPU":
+            raise device_missing(self.name, settings.device, ["CPU"])
+        threads = settings.threads or machine().cores
+        streams = settings.streams or (threads if settings.objective == "throughput" else 1)
+        check_streams(self.name, threads, streams)
+        chosen = {
+            "threads": threads,
+            "streams": streams,
+            "precision": precision,
+            "objective": settings.objective,
+            "device": "CPU",
+            **({} if settings.cache is None else {"cache": settings.cache}),
+            **knob_values(self.name, self.knobs(machine()), settings.knobs),
+        }
+        return _compile(model, chosen)
+
+
+def _compile(model: ModelSource, chosen: Mapping[str, KnobValue]) -> CompiledModel:
+    from strop.engines.native.compiled import compile_whole
+
+    return compile_whole(model, chosen)
+
+
+def _why_not() -> str:
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return f"it makes code for x86-64 on Linux, not for {platform.machine()} on {platform.system()}"
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed: pip install llvmlite"
+    return ""
+
+
+def _runnable() -> tuple[str, ...]:
+    """Returns the levels of LEVELS whose code runs here."""
+    return tuple(level for level in LEVELS if level in cpu.isa_levels())
