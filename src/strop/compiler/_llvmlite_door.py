@@ -12,14 +12,8 @@ import functools
 import threading
 from typing import Any
 
-import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
-
-
-def versions() -> str:
-    """Returns the versions of llvmlite and LLVM, which the cache's keys hold."""
-    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
 
 
 def compile_ir(ir: str, *, triple: str, cpu: str, features: str, as_object: bool) -> bytes:

@@ -79,6 +79,11 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def seconds_since_epoch() -> float:
+    """Returns the time of day as files carry it, to be compared with their times of modification."""
+    return time.time()
+
+
 def process_started() -> float:
     """Returns when this process began, on the clock of `now`: a budget covers interpreter and imports too."""
     import psutil
