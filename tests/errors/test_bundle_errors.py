@@ -110,7 +110,7 @@ def test_bundle_needs_an_engine(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def none(name: str) -> None:
         raise UsageError("usage.unknown-engine", f"no engine is called {name!r}", hint="install it")
 
-    monkeypatch.setattr("strop.runtime.load.get_engine", none)
+    monkeypatch.setattr("strop.runtime.by_engine.get_engine", none)
     with pytest.raises(NotSupportedError) as caught:
         load(path)
     check(caught.value, "bundle.needs", "the bundle needs the engine onnxruntime", "fallback=True")

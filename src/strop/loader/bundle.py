@@ -7,10 +7,8 @@ import json
 import mmap
 import os
 import stat
-import zlib
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +17,9 @@ from strop.loader import cpu, stamps
 from strop.loader.arrays import read_npy
 from strop.loader.format import CODE, MANIFEST, MODEL, REPORT, WEIGHTS, Entry, Index, damaged, parse_index
 from strop.loader.manifest import Manifest, parse_manifest
-from strop.loader.zip_view import gaps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _BLOCK_BYTES = 16 << 20
 
@@ -34,25 +34,25 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         FileError: `file.read`, the file is not there or may not be read.
         BundleError: `bundle.not-a-bundle`, `bundle.damaged`, `bundle.version`.
     """
-    path = Path(path)
+    path = os.fspath(path)
     try:
         # Asked before opening, since opening a pipe would wait for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise BundleError(
                 "bundle.not-a-bundle",
                 "this is a folder or a device, not a Strop bundle",
-                where=str(path),
+                where=path,
                 expected="a file written by `strop optimize -o NAME.strop`",
                 hint="give the .strop file itself",
             )
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else None
     except OSError as error:
         raise FileError(
             "file.read",
             "the bundle could not be read",
-            where=str(path),
+            where=path,
             got=error.strerror,
             hint="check the path and the file's rights",
         ) from error
@@ -70,17 +70,24 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
 class Bundle:
     """A checked, mapped `.strop` file. Made by `open_bundle`; safe to use from several threads.
 
-    `path`: where it lies; `index`: its table; `manifest`: what it is (see `manifest.py`).
+    `file`: where it lies; `index`: its table; `manifest`: what it is (see `manifest.py`).
     """
 
-    def __init__(self, path: Path, view: memoryview, index: Index, status: os.stat_result) -> None:
-        self.path = path
+    def __init__(self, path: str, view: memoryview, index: Index, status: os.stat_result) -> None:
+        self.file = path
         self.index = index
         self._view = view
         self._status = status
         self._entries = {entry.name: entry for entry in index.entries}
         self._hashed: set[str] = set()
         self._manifest: Manifest = {}
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        from pathlib import Path  # takes a fresh process longer to import than everything here
+
+        return Path(self.file)
 
     @property
     def manifest(self) -> Manifest:
@@ -107,7 +114,7 @@ class Bundle:
             raise UsageError(
                 "usage.bad-option",
                 f"the bundle has no member {name!r}",
-                where=str(self.path),
+                where=self.file,
                 expected=", ".join(self._entries),
                 hint="ask for one of these",
             )
@@ -121,7 +128,7 @@ class Bundle:
         try:
             return read_npy(data)
         except Exception as error:  # numpy's parser raises many things on crafted headers
-            raise damaged(self.path, f"member {name!r} is no array", got=error) from error
+            raise damaged(self.file, f"member {name!r} is no array", got=error) from error
 
     def report(self) -> Any:
         """Returns what was measured when the bundle was made, None where nothing was stored."""
@@ -130,7 +137,7 @@ class Bundle:
         try:
             return json.loads(bytes(self.member(REPORT)).decode("utf8"))
         except (ValueError, RecursionError) as error:
-            raise damaged(self.path, "its report is not JSON", got=error) from error
+            raise damaged(self.file, "its report is not JSON", got=error) from error
 
     def check_cpu(self) -> None:
         """Raises NotSupportedError `bundle.needs` where the bundle holds code, but none that this CPU can run."""
@@ -139,7 +146,7 @@ class Bundle:
             raise NotSupportedError(
                 "bundle.needs",
                 "the bundle holds no code for this CPU",
-                where=str(self.path),
+                where=self.file,
                 got=cpu.isa_level(),
                 expected=" or ".join(needed),
                 hint="load it with fallback=True to run the ONNX model inside on ONNX Runtime, or optimize on this CPU",
@@ -147,6 +154,10 @@ class Bundle:
 
     def verify(self) -> None:
         """Hashes every member and compares every other byte; raises BundleError `bundle.damaged` where one is off."""
+        import zlib
+
+        from strop.loader.zip_view import gaps
+
         checksums = []
         for entry in self.index.entries:
             self._check(entry, trust_stamp=False)
@@ -155,10 +166,10 @@ class Bundle:
         start = self.index.length
         for entry, gap in zip(self.index.entries, before, strict=True):
             if self._view[start : entry.offset] != gap:
-                raise damaged(self.path, f"the bytes before member {entry.name!r} were changed")
+                raise damaged(self.file, f"the bytes before member {entry.name!r} were changed")
             start = entry.end
         if self._view[start:] != behind:
-            raise damaged(self.path, "the bytes behind the last member were changed")
+            raise damaged(self.file, "the bytes behind the last member were changed")
 
     def close(self) -> None:
         """Gives the mapping back; arrays and views taken from it before stay good and keep it alive."""
@@ -177,7 +188,7 @@ class Bundle:
             return self._view[entry.offset : entry.end]
         except ValueError:  # the view was released
             raise UsageError(
-                "usage.closed", "the bundle was closed", where=str(self.path), hint="open it again with open_bundle"
+                "usage.closed", "the bundle was closed", where=self.file, hint="open it again with open_bundle"
             ) from None
 
     def _check(self, entry: Entry, *, trust_stamp: bool = True) -> None:
@@ -188,7 +199,7 @@ class Bundle:
             for start in range(0, len(data), _BLOCK_BYTES):
                 digest.update(data[start : start + _BLOCK_BYTES])
             if digest.digest() != entry.sha256:
-                raise damaged(self.path, f"the content of member {entry.name!r} was changed")
+                raise damaged(self.file, f"the content of member {entry.name!r} was changed")
             if lasting:
                 stamps.set_stamp(self._status, entry.sha256)
         self._hashed.add(entry.name)

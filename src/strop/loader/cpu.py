@@ -10,7 +10,6 @@ import functools
 import platform
 import sys
 from collections.abc import Collection
-from pathlib import Path
 from typing import Final
 
 GENERIC: Final = "generic"
@@ -56,7 +55,7 @@ def cpu_flags() -> frozenset[str]:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return frozenset(_LEVELS["aarch64"]["armv8.2+dotprod"])  # every Apple silicon Mac has these
     try:
-        with Path("/proc/cpuinfo").open(encoding="utf8", errors="replace") as lines:
+        with open("/proc/cpuinfo", encoding="utf8", errors="replace") as lines:
             for line in lines:  # the kernel lists what all cores share, so the first core speaks for all
                 name, _, values = line.partition(":")
                 if name.strip() in ("flags", "Features"):

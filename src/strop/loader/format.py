@@ -15,8 +15,9 @@ know. Those of version 1:
     model.onnx          the optimized model, one ONNX message without external data
     tests/...npy        inputs of the self-test and the outputs they gave
     report.json         what was measured when the bundle was made
-    code/<level>        machine code for an ISA level (`cpu.LEVELS`): position-independent, mapped read and execute
-    weights/<level>     weights packed for that level's code
+    plan/<level>        what the code for an ISA level (`cpu.LEVELS`) is to be called with, task by task: JSON
+    code/<level>        that code: position-independent, mapped read and execute
+    weights/<level>     weights packed for that code
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from strop.errors import BundleError
 
@@ -40,6 +40,7 @@ MANIFEST: Final = "manifest.json"
 MODEL: Final = "model.onnx"
 REPORT: Final = "report.json"
 TESTS: Final = "tests/"
+PLAN: Final = "plan/"
 CODE: Final = "code/"
 WEIGHTS: Final = "weights/"
 
@@ -51,8 +52,7 @@ _ALIGNMENT_LIMIT: Final = 1 << 21
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._+-]*(/[a-z0-9][a-z0-9._+-]*)*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):  # no dataclass: making one takes a fresh process longer than reading a bundle's index
     """One member: where its content lies in the file, and the hash it must have."""
 
     name: str
@@ -67,8 +67,7 @@ class Entry:
         return self.offset + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """What the first page says: versions, and the members in the order in which they lie in the file."""
 
     format_version: int

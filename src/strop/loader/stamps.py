@@ -11,27 +11,26 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 _SETTLED_NANOSECONDS: Final = 2_000_000_000  # the coarsest time step of a common file system (FAT)
 
 
-def cache_directory() -> Path | None:
+def cache_directory() -> str | None:
     """Returns the folder for caches, None where there is no home: `STROP_CACHE_DIR`, else the user's cache folder.
 
     On Linux and macOS it is the folder that `strop.machine.cache_directory()` gives (which this room may not import).
     """
     named = os.environ.get("STROP_CACHE_DIR")
     if named:
-        return Path(named)
-    try:
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "strop"
-        shared = os.environ.get("XDG_CACHE_HOME", "").strip()
-        return Path(shared) / "strop" if shared else Path.home() / ".cache" / "strop"
-    except RuntimeError:
+        return named
+    home = os.path.expanduser("~")
+    if home == "~":
         return None
+    if sys.platform == "darwin":
+        return os.path.join(home, "Library", "Caches", "strop")
+    shared = os.environ.get("XDG_CACHE_HOME", "").strip()
+    return os.path.join(shared or os.path.join(home, ".cache"), "strop")
 
 
 def is_stamped(status: os.stat_result, sha256: bytes) -> bool:
@@ -39,7 +38,7 @@ def is_stamped(status: os.stat_result, sha256: bytes) -> bool:
     stamp = _stamp(status, sha256)
     try:
         changed = max(status.st_mtime_ns, status.st_ctime_ns)
-        return stamp is not None and stamp.stat().st_mtime_ns > changed + _SETTLED_NANOSECONDS
+        return stamp is not None and os.stat(stamp).st_mtime_ns > changed + _SETTLED_NANOSECONDS
     except OSError:
         return False
 
@@ -49,16 +48,18 @@ def set_stamp(status: os.stat_result, sha256: bytes) -> None:
     stamp = _stamp(status, sha256)
     if stamp is None:
         return
+    from pathlib import Path
+
     try:
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.touch()
+        Path(stamp).parent.mkdir(parents=True, exist_ok=True)
+        Path(stamp).touch()
     except OSError:
         pass
 
 
-def _stamp(status: os.stat_result, sha256: bytes) -> Path | None:
+def _stamp(status: os.stat_result, sha256: bytes) -> str | None:
     folder = cache_directory()
     if folder is None:
         return None
     key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, sha256.hex())
-    return folder / "stamps" / hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+    return os.path.join(folder, "stamps", hashlib.sha256(repr(key).encode()).hexdigest()[:32])

@@ -1,33 +1,27 @@
-"""Loads a bundle: the engine it was measured with runs the model inside, without ONNX being imported."""
+"""Loads a bundle: its own machine code runs it, or the engine it was measured with; ONNX is not imported.
+
+What is imported here counts in the first inference of every deployed process: a fully native bundle needs neither the
+engines nor the model room.
+"""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
-from concurrent.futures import Future
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from strop.engines.contract import CompiledModel, Engine, Inputs, KnobValue, OperationTime, Settings
-from strop.engines.registry import get_engine
-from strop.engines.source import StoredModel
-from strop.errors import NotSupportedError, UsageError
 from strop.loader import Bundle, open_bundle
-from strop.loader.format import MODEL
-from strop.loader.manifest import Manifest
-from strop.machine import usable_cores
-from strop.model.specs import TensorSpec
-from strop.runtime.self_test import run_self_test
 
 if TYPE_CHECKING:
-    from strop.model.preprocess import Preprocess
+    from concurrent.futures import Future
 
-FALLBACK = "onnxruntime"
-"""The engine that is always installed, and that runs a bundle's model where its own engine cannot."""
+    from strop.engines.contract import CompiledModel, Inputs, KnobValue, OperationTime
+    from strop.loader.manifest import Manifest
+    from strop.model.preprocess import Preprocess
+    from strop.model.specs import TensorSpec
 
 
 def load(
@@ -78,17 +72,11 @@ def load_bundle(
 ) -> LoadedModel:
     """Returns what `load` returns; an open bundle may be given too, which belongs to the model from now on."""
     bundle = source if isinstance(source, Bundle) else open_bundle(source)
+    given: dict[str, KnobValue] = settings if threads is None else {"threads": threads, **settings}
     try:
-        model = _stored_model(bundle)
-        given: dict[str, KnobValue] = settings if threads is None else {"threads": threads, **settings}
-        try:
-            compiled = _own_engine(bundle).compile(model, _settings(bundle).updated(given))
-        except NotSupportedError as error:
-            if not fallback:
-                raise
-            warnings.warn(f"{error.what} ({bundle.path}): running it on {FALLBACK} instead", stacklevel=3)
-            portable = replace(_settings(bundle), device="CPU", knobs={})
-            compiled = get_engine(FALLBACK).compile(model, portable.updated(given))
+        from strop.runtime.by_engine import compile_bundle
+
+        compiled = compile_bundle(bundle, given, fallback=fallback)
     except BaseException:
         bundle.close()
         raise
@@ -163,6 +151,8 @@ class LoadedModel:
 
         Raises BundleError `bundle.self-test` where that is more than the tolerance in the manifest.
         """
+        from strop.runtime.self_test import run_self_test
+
         return run_self_test(self.bundle, self._compiled, self.inputs)
 
     def close(self) -> None:
@@ -177,55 +167,3 @@ class LoadedModel:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _own_engine(bundle: Bundle) -> Engine:
-    """Returns the engine the bundle names; raises NotSupportedError `bundle.needs` where it cannot be used here."""
-    bundle.check_cpu()
-    needs = bundle.manifest["needs"]
-    try:
-        engine = get_engine(needs["engine"])
-        engine.load()
-    except (UsageError, NotSupportedError) as error:
-        raise NotSupportedError(
-            "bundle.needs",
-            f"the bundle needs the engine {needs['engine']}, which cannot be used here",
-            where=str(bundle.path),
-            got=error.what,
-            expected=f"{needs['engine']} {needs['version']}".strip(),
-            hint=f"{error.hint}; or load with fallback=True to run the model on {FALLBACK}",
-        ) from error
-    return engine
-
-
-def _settings(bundle: Bundle) -> Settings:
-    """Returns the recorded settings, cut to this machine's cores; never a folder that somebody else named."""
-    recorded = {name: value for name, value in bundle.manifest["engine"]["settings"].items() if name != "cache"}
-    settings = Settings().updated(recorded)
-    if settings.threads is None:
-        return settings
-    threads = min(settings.threads, usable_cores())
-    return replace(settings, threads=threads, streams=settings.streams and min(settings.streams, threads))
-
-
-def _stored_model(bundle: Bundle) -> StoredModel:
-    manifest = bundle.manifest
-    content = bytes(bundle.member(MODEL))
-    _refuse_external_data(content)
-    inputs, outputs = (
-        tuple(TensorSpec(spec["name"], spec["dtype"], tuple(spec["shape"])) for spec in manifest[kind])
-        for kind in ("inputs", "outputs")
-    )
-    model = manifest["model"]
-    return StoredModel(model["name"], inputs, outputs, model["quantized"], read=lambda: content)
-
-
-def _refuse_external_data(content: bytes) -> None:
-    """Raises ModelError `model.external-data` where the model would make an engine read other files.
-
-    Such a reference cannot be written without this word, so models without it, which is most, need no parse.
-    """
-    if b"location" in content:
-        from strop.model.load import load_model
-
-        load_model(content)

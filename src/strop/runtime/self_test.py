@@ -31,7 +31,7 @@ def run_self_test(
         raise BundleError(
             "bundle.self-test",
             "the bundle holds no test vectors",
-            where=str(bundle.path),
+            where=bundle.file,
             hint="make it again with `strop optimize`",
         )
     worst = max(largest, key=lambda name: largest[name])
@@ -39,7 +39,7 @@ def run_self_test(
         raise BundleError(
             "bundle.self-test",
             f"output {worst!r} is not what it was when the bundle was made",
-            where=str(bundle.path),
+            where=bundle.file,
             got=f"a distance of {largest[worst]:.3g}",
             expected=f"at most {tests['tolerance']:.3g}",
             hint=f"install the engine it was made with ({_engine(bundle.manifest)}), or optimize on this machine",

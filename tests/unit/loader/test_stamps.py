@@ -96,4 +96,4 @@ def test_stamps_lie_in_the_cache_folder_of_the_house(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert stamps.cache_directory() == cache_directory()
+    assert stamps.cache_directory() == str(cache_directory())

@@ -63,7 +63,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeEngine]:
             raise UsageError("usage.unknown-engine", f"no engine is called {name!r}", hint="take another")
         return found[name]
 
-    monkeypatch.setattr("strop.runtime.load.get_engine", get_engine)
+    monkeypatch.setattr("strop.runtime.by_engine.get_engine", get_engine)
     return found
 
 

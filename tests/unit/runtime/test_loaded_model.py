@@ -53,7 +53,7 @@ def test_a_loaded_model_is_a_compiled_model_with_a_manifest(pack: Pack, engines:
 def test_recorded_settings_are_used_and_can_be_overridden(
     pack: Pack, engines: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strop.runtime.load.usable_cores", lambda: 8)
+    monkeypatch.setattr("strop.runtime.by_engine.usable_cores", lambda: 8)
     path = pack(settings=Settings(threads=4, streams=2, objective="throughput", knobs={"pinning": True}))
     load(path).close()
     load(path, threads=3, pinning=False).close()
@@ -66,7 +66,7 @@ def test_recorded_settings_are_used_and_can_be_overridden(
 def test_recorded_threads_are_cut_to_the_cores_of_this_machine(
     pack: Pack, engines: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strop.runtime.load.usable_cores", lambda: 2)
+    monkeypatch.setattr("strop.runtime.by_engine.usable_cores", lambda: 2)
     load(pack(settings=Settings(threads=64, streams=32))).close()
     assert engines["openvino"].compiled == [Settings(threads=2, streams=2)]
 
