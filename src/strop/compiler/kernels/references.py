@@ -1,4 +1,4 @@
-"""What kernels compute, in numpy, by their definitions: slow, plain, and what everything fast is compared with."""
+"""What kernels must compute, in numpy: float64 for floats, exact integers for integers."""
 
 from __future__ import annotations
 
@@ -7,38 +7,55 @@ from collections.abc import Sequence
 import numpy as np
 
 from strop.compiler.expressions import evaluate
-from strop.compiler.kernels.contract import Pool, Problem
+from strop.compiler.kernels.contract import Convolution
 
 
-def finish(
-    problem: Problem, result: np.ndarray, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray]
+def convolve(problem: Convolution, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the convolution of N x C x H x W images without epilogue: float64, or int64 less the zero point.
+
+    Padding is zero, for integers the zero point, so that it adds nothing either way.
+    """
+    is_float = problem.accumulator == "float32"
+    wide = np.float64 if is_float else np.int64
+    values = image.astype(wide) - (0 if is_float else problem.input_zero)
+    top, left, bottom, right = problem.pads
+    images, _, height, width = problem.output.shape
+    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    outputs, inputs, rows, columns = problem.weights
+    groups, each = problem.groups, outputs // problem.groups
+    result = np.zeros((images, outputs, height, width), wide)
+    (down, across), (far_down, far_across) = problem.strides, problem.dilations
+    for u in range(rows):
+        for v in range(columns):
+            y, x = u * far_down, v * far_across
+            window = padded[:, :, y : y + (height - 1) * down + 1 : down, x : x + (width - 1) * across + 1 : across]
+            for group in range(groups):
+                part = window[:, group * inputs : (group + 1) * inputs]
+                filters = weights[group * each : (group + 1) * each, :, u, v].astype(wide)
+                result[:, group * each : (group + 1) * each] += np.einsum("ncyx,oc->noyx", part, filters)
+    return result
+
+
+def convolution(
+    problem: Convolution, inputs: Sequence[np.ndarray], weights: np.ndarray, channels: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """Returns the epilogue of `problem` applied to the core's result."""
-    vectors = [np.reshape(vector, (-1,) + (1,) * (result.ndim - 2)) for vector in channels]
-    value = evaluate(problem.epilogue, [result, *inputs[1:]], vectors)
-    return np.broadcast_to(value, problem.output.shape).astype(problem.output.dtype)
+    """Returns the convolution with its epilogue, as the output's dtype for integers and in float64 for floats.
+
+    inputs: in ONNX's order of axes; channels: per-channel vectors, and for an int32 accumulator perhaps one more, its
+    int32 bias.
+    """
+    result = convolve(problem, inputs[0], weights)
+    vectors = [np.reshape(np.broadcast_to(np.ravel(c), result.shape[1]), (1, -1, 1, 1)) for c in channels]
+    if problem.accumulator == "int32":
+        if len(vectors) > problem.channels:
+            result = result + vectors[-1].astype(np.int64)
+        exact = evaluate(problem.epilogue, [result.astype(np.int32), *inputs[1:]], vectors)
+        return np.broadcast_to(exact, problem.output.shape).astype(problem.output.dtype)
+    operands = [result, *(value.astype(np.float64) for value in inputs[1:])]
+    wide = evaluate(problem.epilogue, operands, [vector.astype(np.float64) for vector in vectors])
+    return np.broadcast_to(wide, problem.output.shape)
 
 
-def pool(problem: Pool, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """Returns max or average pooling, by its definition, in float64 for averages."""
-    image = inputs[0]
-    top, left = problem.pads[:2]
-    out = np.empty(problem.output.shape, image.dtype if problem.kind == "max" else np.float64)
-    for i in range(out.shape[2]):
-        rows = [i * problem.strides[0] - top + k * problem.dilations[0] for k in range(problem.kernel[0])]
-        for j in range(out.shape[3]):
-            columns = [j * problem.strides[1] - left + k * problem.dilations[1] for k in range(problem.kernel[1])]
-            inside = np.ix_(
-                [y for y in rows if 0 <= y < image.shape[2]], [x for x in columns if 0 <= x < image.shape[3]]
-            )
-            window = image[:, :, inside[0], inside[1]]
-            if problem.kind == "max":
-                out[:, :, i, j] = window.max(axis=(2, 3))
-                continue
-            count = window.shape[2] * window.shape[3]
-            if problem.count_pads:
-                count = sum(y < image.shape[2] + problem.pads[2] for y in rows) * sum(
-                    x < image.shape[3] + problem.pads[3] for x in columns
-                )
-            out[:, :, i, j] = window.sum(axis=(2, 3), dtype=np.float64) / count
-    return finish(problem, out.astype(np.float32), inputs, channels)
+def magnitude(problem: Convolution, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns |x| conv |w|, which rounding errors are measured against."""
+    return convolve(problem, np.abs(image), np.abs(weights))
