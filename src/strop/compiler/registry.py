@@ -1,0 +1,23 @@
+"""The kernels, as one list: what chooses, the property tests, the micro-benchmark and the tables all go through it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strop.compiler.kernels.border import BorderKernel
+from strop.compiler.kernels.contract import Kernel
+from strop.compiler.kernels.convolution import DirectConvolution
+from strop.compiler.kernels.copy import CopyKernel
+from strop.compiler.kernels.global_average import GlobalAverageKernel
+from strop.compiler.kernels.pointwise import PointwiseKernel
+from strop.compiler.kernels.pool import PoolKernel
+
+KERNELS: Final[tuple[Kernel, ...]] = (
+    DirectConvolution(),
+    GlobalAverageKernel(),
+    PoolKernel(),
+    CopyKernel(),
+    PointwiseKernel(),
+    BorderKernel(),
+)
+"""Every kernel family, the more special before the more general: of equal estimates the first is taken."""
