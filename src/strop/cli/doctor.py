@@ -13,6 +13,9 @@ def command(
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.0, help="of the noise self-test; 0 leaves it out")
     ] = 10.0,
+    rates: Annotated[
+        bool, typer.Option("--rates", help="measure what one thread attains: operations and bytes a second")
+    ] = False,
     json_: Json = False,
 ) -> int:
     """Show the machine, the engines, and how noisy it is here."""
@@ -21,7 +24,7 @@ def command(
     from strop.report.text import doctor_tables
 
     with progress() as show:
-        document = {**diagnose(noise_seconds=seconds, on_event=show), "command": command_line()}
+        document = {**diagnose(noise_seconds=seconds, rates=rates, on_event=show), "command": command_line()}
     for table in doctor_tables(document):
         errors_console().print(table)
     if json_:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -95,8 +93,10 @@ def _nameless(data: memoryview) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("strop-code", os.MFD_CLOEXEC)
     else:
+        import tempfile  # takes longer to import than all of this room together
+
         descriptor, path = tempfile.mkstemp(prefix="strop-code-")
-        Path(path).unlink()
+        os.remove(path)
     try:
         while data:
             data = data[os.write(descriptor, data) :]

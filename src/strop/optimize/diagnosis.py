@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from strop import __version__
+from strop.compiler.probe import attainable
 from strop.engines.registry import engines
 from strop.machine import cache_directory, machine
 from strop.measure.noise import self_test
@@ -14,8 +15,11 @@ from strop.optimize.events import Event, Listener, nobody
 SCHEMA = "strop.doctor/1"
 
 
-def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dict[str, Any]:
-    """Returns the document `strop.doctor/1`; noise_seconds: how long the A/A self-test takes, 0 leaves it out."""
+def diagnose(*, noise_seconds: float = 10.0, rates: bool = False, on_event: Listener = nobody) -> dict[str, Any]:
+    """Returns the document `strop.doctor/1`.
+
+    noise_seconds: how long the A/A self-test takes, 0 leaves it out; rates: measure what one thread attains.
+    """
     here = machine()
     found = []
     for name, engine in engines().items():
@@ -30,6 +34,10 @@ def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dic
                 "knobs": knobs,
             }
         )
+    measured = None
+    if rates:
+        on_event(Event("stage", "measure what one thread attains"))
+        measured = attainable().to_json()
     noise = None
     if noise_seconds > 0:
         on_event(Event("stage", f"compare a kernel with itself for {noise_seconds:.0f} s"))
@@ -40,5 +48,6 @@ def diagnose(*, noise_seconds: float = 10.0, on_event: Listener = nobody) -> dic
         "machine": here.to_json(),
         "cache_directory": str(cache_directory()),
         "engines": found,
+        "attainable": measured,
         "noise": noise,
     }

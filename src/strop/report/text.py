@@ -208,6 +208,8 @@ def doctor_tables(document: Document) -> list[Table]:
         here_or_why = "yes" if engine["available"] else f"no: {engine['why']}"
         _add(engines, engine["name"], here_or_why, engine["version"] or DASH, ", ".join(engine["knobs"]))
     tables = [pairs_table("machine", rows), engines]
+    if document["attainable"]:
+        tables.append(_rates_table(document["attainable"]))
     noise = document["noise"]
     if noise:
         verdicts = ", ".join(f"{count} {name}" for name, count in noise["verdicts"].items() if count)
@@ -219,6 +221,26 @@ def doctor_tables(document: Document) -> list[Table]:
         }
         tables.append(pairs_table("noise", quiet | {f"advice {i}": text for i, text in enumerate(noise["advice"], 1)}))
     return tables
+
+
+def _rates_table(attainable: Document) -> Table:
+    rates = _table("one thread attains, in 1e9 a second", ("what", "with", "rate"), left=(0, 1))
+    words = {"flops": "float32 operations", "int8": "int8 operations", "bandwidth": "bytes read"}
+    for kind, what in words.items():
+        for name, rate in attainable[kind].items():
+            _add(rates, what, name if kind != "bandwidth" else f"from {name}", number(rate / 1e9))
+    return rates
+
+
+def cache_table(document: Document) -> Table:
+    """Returns the table of `strop cache`: what is kept, how much of it, and how often it helped."""
+    limit = document["limit_bytes"] / 2**20
+    title = f"{document['folder']}: {number(document['bytes'] / 2**20)} of at most {limit:.0f} MiB"
+    table = _table(title, ("kind", "entries", "MiB", "hits", "misses"), left=(0,))
+    for row in document["kinds"]:
+        counted = (str(row[name]) for name in ("hits", "misses"))
+        _add(table, row["kind"], str(row["entries"]), number(row["bytes"] / 2**20), *counted)
+    return table
 
 
 def run_table(document: Document) -> Table:
