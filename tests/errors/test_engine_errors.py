@@ -36,7 +36,7 @@ def test_unknown_engine() -> None:
     error = _raised(lambda: parse_engine("onxruntime:threads=2"))
     assert isinstance(error, UsageError)
     assert (error.code, error.what) == ("usage.unknown-engine", "no engine is called 'onxruntime'")
-    assert error.hint == "did you mean 'onnxruntime'? (there are: onnxruntime, openvino, reference)"
+    assert error.hint == "did you mean 'onnxruntime'? (there are: native, onnxruntime, openvino, reference)"
 
 
 def test_unknown_knob() -> None:

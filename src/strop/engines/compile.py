@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from strop.engines.contract import CompiledModel, Engine, KnobValue, ModelSource, Objective, Settings
 from strop.engines.registry import automatic_engines, get_engine, parse_engine
-from strop.engines.source import StoredModel
+from strop.engines.source import ModelFile, StoredModel
 from strop.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -92,9 +92,11 @@ def open_source(
     shapes: Mapping[str, Sequence[int]] | None = None,
     example_inputs: Sequence[Any] | None = None,
 ) -> ModelSource:
-    """Returns what engines compile, from all that `compile` takes."""
-    if isinstance(model, StoredModel):
+    """Returns what engines compile, from all that `compile` takes; a file is read when an engine wants its content."""
+    if isinstance(model, (StoredModel, ModelFile)):
         return model
+    if isinstance(model, (str, Path)) and example_inputs is None:
+        return ModelFile(Path(model), shapes or {})
     from strop.model.load import load_model  # imports onnx, which a stored model does without
 
     if example_inputs is not None or _is_torch(model):

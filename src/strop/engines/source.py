@@ -1,16 +1,20 @@
-"""A model that is only stored, and how an engine gets at a model's file: without ONNX being imported."""
+"""Models that are not read yet, and how an engine gets at a model's file: without ONNX being imported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from strop.engines.contract import ModelSource
 from strop.errors import ModelError
 from strop.model.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from strop.model.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,65 @@ class StoredModel:
             return Path(shutil.copyfile(self.file, path))
         Path(path).write_bytes(self.read())
         return Path(path)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An ONNX file that is read, checked and normalized when something of it is asked for, its name apart.
+
+    An engine that knows the file from before need not read it. shapes: as `load_model` takes them.
+    """
+
+    path: Path
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model; raises what `load_model` raises."""
+        from strop.model.load import load_model
+
+        return load_model(self.path, shapes=self.shapes)
+
+    @property
+    def name(self) -> str:
+        """The name people know it by."""
+        return self.path.stem
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What must be given, in the model's order."""
+        return self.model.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What it gives, in the model's order."""
+        return self.model.outputs
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether activations are quantized (QDQ)."""
+        return self.model.is_quantized
+
+    def to_bytes(self) -> bytes:
+        """Returns the normalized model as one ONNX file's bytes."""
+        return self.model.to_bytes()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the normalized model to `path` and returns it."""
+        return self.model.save(path)
+
+
+def as_model(source: ModelSource) -> Model:
+    """Returns the model that `source` stands for; what is only stored is read now."""
+    if isinstance(source, ModelFile):
+        return source.model
+    from strop.model.load import load_model
+    from strop.model.model import Model
+
+    if isinstance(source, Model):
+        return source
+    with readable(source) as content:
+        return replace(load_model(content), name=source.name)
 
 
 @contextmanager

@@ -1,0 +1,119 @@
+"""Which model a file holds, told without reading it as ONNX: what was loaded before is known again.
+
+Images are kept by `Model.sha256`, the hash of the model as it is after loading. A note in the cache folder says which
+that was for a file, found by the file's place, size and times (no byte of it is read), else by its content's hash. A
+note of the first kind counts only when it is clearly younger than the file's last change, as `loader.stamps` explains.
+A model whose weights lie in other files is always loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import strop
+from strop.engines.contract import ModelSource
+from strop.engines.source import ModelFile, StoredModel
+from strop.machine import cache_directory
+
+_SETTLED_NANOSECONDS: Final = 2_000_000_000  # as loader.stamps has it
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Identity:
+    """A model source, and where notes about it lie.
+
+    Args:
+        source: what is to be compiled; only `ModelFile` and `StoredModel` can be known without being loaded.
+        folder: of the notes, by default the cache folder's.
+    """
+
+    def __init__(self, source: ModelSource, folder: Path | None = None):
+        self._file = source.path if isinstance(source, ModelFile) else None
+        self._read = None
+        if isinstance(source, StoredModel):
+            self._file, self._read = source.file, source.read
+        shapes = source.shapes if isinstance(source, ModelFile) else {}
+        self._shapes = repr(sorted((name, tuple(shape)) for name, shape in shapes.items()))
+        self._folder = (cache_directory() / "stamps") if folder is None else folder
+        self._content: bytes | None = None
+        self._stamp = self._by_status()
+
+    def find(self) -> str | None:
+        """Returns the `Model.sha256` that loading the source would give, None where only loading can tell."""
+        if self._stamp is not None and self._stamp.counts and (found := _hash_in(self._stamp.path)):
+            return found
+        by_content = self._by_content()
+        found = None if by_content is None else _hash_in(by_content)
+        if found is not None:
+            self._set_stamp(found)
+        return found
+
+    def note(self, sha256: str) -> None:
+        """Remembers that the source, loaded, has this hash; does nothing where that cannot be written."""
+        by_content = self._by_content()
+        if by_content is None or self._content is None or b"location" in self._content:
+            return  # it is no file, or its weights may lie in files that may change without it
+        _write(by_content, sha256)
+        self._set_stamp(sha256)
+
+    def _set_stamp(self, sha256: str) -> None:
+        if self._stamp is not None and self._by_status() == self._stamp:  # else it changed while it was read
+            _write(self._stamp.path, sha256)
+
+    def _by_status(self) -> _Stamp | None:
+        if self._file is None:
+            return None
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, str(self._file.absolute()))
+        return _Stamp(self._path(repr(key)), max(status.st_mtime_ns, status.st_ctime_ns))
+
+    def _by_content(self) -> Path | None:
+        if self._content is None:
+            try:
+                self._content = self._file.read_bytes() if self._file else self._read() if self._read else None
+            except OSError:
+                return None
+        return None if self._content is None else self._path(hashlib.sha256(self._content).hexdigest())
+
+    def _path(self, key: str) -> Path:
+        whole = repr((strop.__version__, self._shapes, key))
+        return self._folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:32]}.model"
+
+
+class _Stamp(NamedTuple):
+    """Where the note of a file's status lies, and when the file last changed."""
+
+    path: Path
+    changed: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether the note is there and clearly younger than that."""
+        try:
+            return self.path.stat().st_mtime_ns > self.changed + _SETTLED_NANOSECONDS
+        except OSError:
+            return False
+
+
+def _hash_in(path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if _HASH.fullmatch(text) else None
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.write_text(text, encoding="ascii")
+        part.replace(path)
