@@ -200,6 +200,8 @@ class Function:
         """Loads the first `lanes` lanes; the others are zero and their memory is not touched."""
         if lanes == lanes_of(kind):
             return self.load(kind, pointer, by)
+        if element_of(kind) == "i8":
+            return self._load_pieces(kind, pointer, by, lanes)
         name = f"llvm.masked.load.{_mangled(kind)}.p0"
         address, zero = self.offset(pointer, by), Value("zeroinitializer", kind)
         mask = _mask(lanes, lanes_of(kind))
@@ -212,10 +214,33 @@ class Function:
         if lanes == lanes_of(value.type):
             self.store(value, pointer, by)
             return
+        if element_of(value.type) == "i8":
+            self._store_pieces(value, pointer, by, lanes)
+            return
         name = f"llvm.masked.store.{_mangled(value.type)}.p0"
         address, mask = self.offset(pointer, by), _mask(lanes, lanes_of(value.type))
         self.module.declare(name, [value.type, "ptr", mask.type], "void")
         self.line(f"call void @{name}({value.type} {value.text}, ptr align 1 {address.text}, {mask.type} {mask.text})")
+
+    def _load_pieces(self, kind: str, pointer: Value, by: Number, lanes: int) -> Value:
+        """Loads bytes by 8, 4, 2 and 1: only AVX-512 masks bytes, and its widening loads need not mind the mask."""
+        address, value, total = self.offset(pointer, by), self.zero(kind), lanes_of(kind)
+        for place, size in _pieces(lanes):
+            whole = vector_of(f"i{8 * size}", total // size)
+            piece = self.load(f"i{8 * size}", address, place)
+            wide = self.convert("bitcast", value, whole)
+            text = f"insertelement {whole} {wide.text}, {piece.type} {piece.text}, i64 {place // size}"
+            value = self.convert("bitcast", self.op(whole, text), kind)
+        return value
+
+    def _store_pieces(self, value: Value, pointer: Value, by: Number, lanes: int) -> None:
+        """Stores bytes by 8, 4, 2 and 1: AVX-512's narrowing store (vpmovdb) faults on bytes its mask leaves out."""
+        address, total = self.offset(pointer, by), lanes_of(value.type)
+        for place, size in _pieces(lanes):
+            whole = vector_of(f"i{8 * size}", total // size)
+            wide = self.convert("bitcast", value, whole)
+            piece = self.op(f"i{8 * size}", f"extractelement {whole} {wide.text}, i64 {place // size}")
+            self.store(piece, address, place)
 
     def prefetch(self, pointer: Value, by: Number = 0, *, level: int = 1) -> None:
         """Asks for the cache line at `by` bytes behind `pointer`: level 1 into L1, level 2 into L2."""
@@ -370,6 +395,16 @@ class Function:
         self._lines.append(f"{block}:")
         self._block = block
         self._addresses.clear()
+
+
+def _pieces(lanes: int) -> list[tuple[int, int]]:
+    """Returns where the powers of two that make up `lanes` (less than 16) begin, and how large they are."""
+    pieces, place = [], 0
+    for size in (8, 4, 2, 1):
+        if lanes & size:
+            pieces.append((place, size))
+            place += size
+    return pieces
 
 
 def _mask(lanes: int, of: int) -> Value:
