@@ -1,0 +1,147 @@
+"""Fuses operations: what is computed element by element moves into the epilogue of what computes its operand.
+
+A list of small steps, each graph -> graph: `fuse` is their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute
+from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Reshape, Value
+
+MOST_OPERANDS: Final = 4
+"""Tensors that an epilogue reads besides the core's result: each takes registers from the kernel."""
+
+MOST_LEAVES: Final = 24
+"""Leaves of an epilogue, beyond which chains are left apart: code grows with them, and the gain does not."""
+
+
+def fuse(graph: Graph) -> Graph:
+    """Returns the graph with its operations fused."""
+    for step in (flatten_into_convolution, fuse_epilogues):
+        graph = step(graph)
+    return graph
+
+
+def flatten_into_convolution(graph: Graph) -> Graph:
+    """A matrix product of a flattened image becomes a convolution whose kernel is the image.
+
+    So nothing depends on the order in which the image's elements lie. Images of one pixel stay: flat already.
+    """
+    producers, consumers = graph.producers(), graph.consumers()
+    operations, values = list(graph.operations), dict(graph.values)
+    for index, operation in enumerate(operations):
+        core = operation.core
+        if not isinstance(core, Convolve) or not core.rows or len(operation.inputs) > 1:
+            continue
+        flat = operation.inputs[0]
+        source = operations[producers[flat]] if flat in producers else None
+        if source is None or not isinstance(source.core, Reshape) or len(consumers[flat]) > 1 or flat in graph.outputs:
+            continue
+        image, rows = values[source.inputs[0]].shape, values[flat].shape
+        if len(image) != 4 or len(rows) != 2 or image[0] != rows[0] or image[2:] == (1, 1):
+            continue
+        whole = f"{operation.output} (as an image)"
+        values[whole] = Value(whole, (*values[operation.output].shape, 1, 1))
+        filters = core.weights.reshape(core.weights.shape[0], *image[1:])
+        origin = _joined(source, operation)
+        operations[producers[flat]] = replace(
+            operation, core=Convolve(filters), inputs=source.inputs, output=whole, axis=1, origin=origin
+        )
+        operations[index] = Operation(operation.name, Reshape(), (whole,), operation.output, origin=operation.origin)
+    return replace(graph, operations=tuple(operations), values=_used(values, operations, graph))
+
+
+def fuse_epilogues(graph: Graph) -> Graph:
+    """Moves each pointwise operation behind the latest operation that computes one of its operands for it alone."""
+    consumers = graph.consumers()
+    operations: list[Operation | None] = list(graph.operations)
+    producers = graph.producers()
+    for index, operation in enumerate(graph.operations):
+        current = operations[index]
+        assert current is not None
+        if not isinstance(operation.core, Compute):
+            continue
+        for name in sorted(current.inputs, key=lambda each: -producers.get(each, -1)):
+            place = producers.get(name)
+            before = None if place is None else operations[place]
+            if before is None or name in graph.outputs or len(consumers[name]) > 1:
+                continue
+            fused = _behind(before, current, graph)
+            if fused is not None and place is not None:
+                operations[place], operations[index] = None, fused
+                break
+    kept = [operation for operation in operations if operation is not None]
+    return replace(graph, operations=tuple(kept), values=_used(graph.values, kept, graph))
+
+
+def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | None:
+    """Returns `after`'s work as the epilogue of `before`, or None where that cannot be."""
+    first, second = graph.values[before.output], graph.values[after.output]
+    if not isinstance(before.core, (Convolve, PoolWindow, Compute)) or first.shape != second.shape:
+        return None
+    if before.axis != after.axis and before.channels and after.channels:
+        return None
+    if not before.channels and not isinstance(before.core, Compute) and after.channels and before.axis != after.axis:
+        return None
+    inputs = list(before.inputs)
+    numbers = {}
+    for place, name in enumerate(after.inputs):
+        if name == before.output:
+            continue
+        # The core's operand cannot serve the epilogue too: operand 0 is the core's result there.
+        if name not in (inputs if isinstance(before.core, Compute) else inputs[1:]):
+            inputs.append(name)
+        numbers[place] = len(inputs) - 1 - inputs[::-1].index(name)
+    if len(inputs) - 1 > MOST_OPERANDS:
+        return None
+    shift = len(before.channels)
+
+    def move(leaf: Expression) -> Expression | None:
+        if leaf.operation == "operand":
+            place = int(leaf.number)
+            return operand(numbers[place], leaf.dtype) if place in numbers else before.epilogue
+        return channel(int(leaf.number) + shift) if leaf.operation == "channel" else None
+
+    epilogue = substitute(after.epilogue, move)
+    if after.epilogue != IDENTITY and _count(epilogue) > MOST_LEAVES:
+        return None
+    epilogue, channels = _distinct(epilogue, (*before.channels, *after.channels))
+    return Operation(
+        name=before.name if not isinstance(before.core, Compute) else after.name,
+        core=before.core,
+        inputs=tuple(inputs),
+        output=after.output,
+        epilogue=epilogue,
+        channels=channels,
+        axis=before.axis if before.channels or not isinstance(before.core, Compute) else after.axis,
+        origin=_joined(before, after),
+    )
+
+
+def _distinct(epilogue: Expression, channels: Sequence[np.ndarray]) -> tuple[Expression, tuple[np.ndarray, ...]]:
+    """Returns the epilogue without vectors that it does not read."""
+    used = sorted({int(leaf.number) for leaf in leaves(epilogue) if leaf.operation == "channel"})
+    renamed = substitute(
+        epilogue, lambda leaf: channel(used.index(int(leaf.number))) if leaf.operation == "channel" else None
+    )
+    return renamed, tuple(channels[index] for index in used)
+
+
+def _count(expression: Expression) -> int:
+    return sum(map(_count, expression.arguments)) if expression.arguments else 1
+
+
+def _joined(first: Operation, second: Operation) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first.origin, *second.origin)))
+
+
+def _used(values: Mapping[str, Value], operations: Sequence[Operation], graph: Graph) -> dict[str, Value]:
+    names = {name for operation in operations for name in (*operation.inputs, operation.output)}
+    names.update((*graph.inputs, *graph.outputs))
+    return {name: value for name, value in values.items() if name in names}

@@ -1,0 +1,97 @@
+"""Operations in numpy: what they mean, sums in float64. Slow; the oracle of every level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from strop.compiler import expressions
+from strop.compiler.kernels import contract, references
+from strop.compiler.layouts import Layout, dense
+from strop.compiler.levels import (
+    Concatenate,
+    Convolve,
+    Graph,
+    Operation,
+    PoolWindow,
+    Reshape,
+    Slice,
+    Transpose,
+    Value,
+)
+
+
+def run_graph(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns every value of the graph by name, for these inputs."""
+    values = {**graph.constants, **inputs}
+    for operation in graph.operations:
+        arrays = [values[name] for name in operation.inputs]
+        values[operation.output] = run_operation(operation, arrays, graph.values[operation.output])
+    return values
+
+
+def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Value) -> np.ndarray:
+    """Returns what one operation computes from arrays with ONNX's axes."""
+    core = operation.core
+    if isinstance(core, Reshape):
+        return inputs[0].reshape(output.shape)
+    if isinstance(core, Transpose):
+        return inputs[0].transpose(core.permutation)
+    if isinstance(core, Slice):
+        bounds = zip(core.starts, core.steps, output.shape, strict=True)
+        return inputs[0][tuple(slice(start, start + step * count, step) for start, step, count in bounds)]
+    if isinstance(core, Concatenate):
+        return np.concatenate(inputs, axis=core.axis)
+    operands = list(inputs)
+    if isinstance(core, Convolve):
+        operands[0] = _convolve(core, inputs[0], output.shape)
+    elif isinstance(core, PoolWindow):
+        operands[0] = _pool(core, inputs[0], output.shape)
+    vectors = [align_channels(vector, operation.axis, len(output.shape)) for vector in operation.channels]
+    result = expressions.evaluate(operation.epilogue, operands, vectors)
+    return np.broadcast_to(result, output.shape).astype(output.dtype)
+
+
+def align_channels(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """Returns a per-channel vector with as many axes as the output, so that it broadcasts along `axis`."""
+    return vector.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _convolve(core: Convolve, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if core.rows:
+        return np.matmul(image.astype(np.float64), core.weights[:, :, 0, 0].T.astype(np.float64)).astype(np.float32)
+    problem = contract.Convolution(
+        (_plain(image),),
+        dense(shape),
+        weights=core.weights.shape,
+        strides=core.strides,
+        dilations=core.dilations,
+        pads=core.pads,
+        groups=core.groups,
+        weight_dtype=str(core.weights.dtype),
+        accumulator=core.accumulator,
+        input_zero=core.input_zero,
+    )
+    result = references.convolve(problem, image, core.weights)
+    if core.bias is not None:
+        result = result + core.bias.astype(np.int64)[:, None, None]
+    return result.astype(core.accumulator)
+
+
+def _pool(core: PoolWindow, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    problem = contract.Pool(
+        (_plain(image),),
+        dense(shape),
+        kind=core.kind,
+        kernel=core.kernel,
+        strides=core.strides,
+        dilations=core.dilations,
+        pads=core.pads,
+        count_pads=core.count_pads,
+    )
+    return references.pool(problem, [image])
+
+
+def _plain(array: np.ndarray) -> Layout:
+    return dense(array.shape, str(array.dtype))

@@ -1,0 +1,209 @@
+"""The data of the first two levels: values, operations with what is fused behind them, and the graph they form.
+
+An operation is a core (a convolution, a pool, a view of other data ...) and an epilogue, which says what becomes of the
+core's result before it is stored. Lowering gives epilogues that do nothing (a bias apart); fusing fills them. No value
+has a place in memory yet; axes are ONNX's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from strop.compiler.expressions import IDENTITY, Expression
+from strop.compiler.layouts import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What one operation computes and others read: `name`, static `shape`, numpy `dtype` name."""
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its elements."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{'x'.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Convolve:
+    """A convolution by constant `weights` (output channels, input channels / groups, height, width).
+
+    rows: the operand is rows x channels of any rank, channels last: a product with a 1 x 1 kernel's matrix. pads: top,
+    left, bottom, right, where input_zero stands. The accumulator is int32 where weights are int8, else float32; `bias`
+    is what an int32 one starts with.
+    """
+
+    weights: np.ndarray
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    input_zero: int = 0
+    rows: bool = False
+    bias: np.ndarray | None = None
+
+    @property
+    def accumulator(self) -> str:
+        """The dtype of operand 0 of the epilogue."""
+        return "float32" if self.weights.dtype == np.float32 else "int32"
+
+    def __str__(self) -> str:
+        if self.rows:
+            return f"matrix {self.weights.shape[1]}x{self.weights.shape[0]}"
+        text = f"convolution {'x'.join(map(str, self.weights.shape[2:]))}"
+        extras = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "groups": 1}
+        changed = {name: getattr(self, name) for name, usual in extras.items() if getattr(self, name) != usual}
+        return text + "".join(f" {name} {_text(value)}" for name, value in changed.items())
+
+
+@dataclass(frozen=True, slots=True)
+class PoolWindow:
+    """Max or average pooling of images, as ONNX defines it; pads: top, left, bottom, right."""
+
+    kind: str
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    count_pads: bool = False
+
+    def __str__(self) -> str:
+        text = f"{self.kind} pool {_text(self.kernel)} strides {_text(self.strides)}"
+        return text + (f" pads {_text(self.pads)}" if any(self.pads) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """The epilogue alone, element by element: operand i is input i, broadcast to the output's shape."""
+
+    def __str__(self) -> str:
+        return "compute"
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """The same elements in the same (C) order under the output's shape."""
+
+    def __str__(self) -> str:
+        return "reshape"
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    """Axis i of the output is axis permutation[i] of the input."""
+
+    permutation: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"transpose {_text(self.permutation)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Every steps[i]-th element from starts[i] on, along each axis, as many as the output has."""
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"slice from {_text(self.starts)} step {_text(self.steps)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenate:
+    """Its inputs one behind the other along `axis`."""
+
+    axis: int
+
+    def __str__(self) -> str:
+        return f"concatenate axis {self.axis}"
+
+
+Core = Convolve | PoolWindow | Compute | Reshape | Transpose | Slice | Concatenate
+"""What an operation computes before its epilogue."""
+
+VIEWS = (Reshape, Transpose, Slice)
+"""Cores that need no code where strides can say them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation:
+    """One operation: `core` over `inputs` (names of values), then `epilogue`, stored as the value `output`.
+
+    Operand 0 of the epilogue is the core's result, operand i is input i; in a Compute all operands are inputs.
+    Channel i is the vector channels[i] along `axis` of the output. origin: the ONNX nodes whose work it does.
+    """
+
+    name: str
+    core: Core
+    inputs: tuple[str, ...]
+    output: str
+    epilogue: Expression = IDENTITY
+    channels: tuple[np.ndarray, ...] = ()
+    axis: int = 1
+    origin: tuple[str, ...] = ()
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it only says how its input is to be looked at."""
+        return isinstance(self.core, VIEWS)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether a kernel runs it: neither a view nor a concatenation."""
+        return not isinstance(self.core, (*VIEWS, Concatenate))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """Operations in an order in which they can run, on values each of which one operation computes.
+
+    inputs and outputs: the model's, by name, in its order; constants: values that never change.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    values: Mapping[str, Value]
+    operations: tuple[Operation, ...]
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def consumers(self) -> dict[str, list[int]]:
+        """Returns the indices of the operations that read each value, ascending; an operation counts once."""
+        found: dict[str, list[int]] = {name: [] for name in self.values}
+        for index, operation in enumerate(self.operations):
+            for name in dict.fromkeys(operation.inputs):
+                found[name].append(index)
+        return found
+
+    def producers(self) -> dict[str, int]:
+        """Returns the index of the operation that computes each value."""
+        return {operation.output: index for index, operation in enumerate(self.operations)}
+
+    def lines(self) -> Iterator[str]:
+        """Yields the graph as text, a line an operation."""
+        yield f"graph {self.name}"
+        for name in self.inputs:
+            yield f"  input  {self.values[name]}"
+        for operation in self.operations:
+            reads = ", ".join(operation.inputs)
+            behind = "" if operation.epilogue == IDENTITY else f" then {operation.epilogue}"
+            yield f"  {self.values[operation.output]} = {operation.core} of ({reads}){behind}"
+        for name in self.outputs:
+            yield f"  output {self.values[name]}"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

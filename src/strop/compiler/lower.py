@@ -1,0 +1,188 @@
+"""From an onnx-ir graph with static shapes to operations on values; what cannot be lowered is named with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_ir
+
+from strop.compiler.levels import Graph, Value
+from strop.compiler.lowering.convolution import lower_batch_norm, lower_convolution, lower_gemm, lower_matmul
+from strop.compiler.lowering.pointwise import BINARY, UNARY, lower_binary, lower_clip, lower_prelu, lower_unary
+from strop.compiler.lowering.pooling import lower_global_pool, lower_pool, lower_reduce_mean
+from strop.compiler.lowering.quantized import lower_dequantize, lower_quantize, lower_quantized_convolution
+from strop.compiler.lowering.scope import NotCovered, Scope
+from strop.compiler.lowering.shapes import (
+    lower_alias,
+    lower_concatenate,
+    lower_flatten,
+    lower_pad,
+    lower_reshape,
+    lower_shape,
+    lower_slice,
+    lower_split,
+    lower_squeeze,
+    lower_transpose,
+    lower_unsqueeze,
+)
+from strop.errors import NotSupportedError
+from strop.model.model import Model
+from strop.passes.evaluate import evaluate_node
+from strop.passes.fold_dequantized_weights import FoldDequantizedWeights
+from strop.passes.graph import all_nodes
+from strop.passes.pipeline import before_quantization
+
+Rule = Callable[[onnx_ir.Node, Scope], None]
+
+
+def _lower_any_convolution(node: onnx_ir.Node, scope: Scope) -> None:
+    if not lower_quantized_convolution(node, scope):
+        lower_convolution(node, scope)
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "Conv": _lower_any_convolution,
+    "Gemm": lower_gemm,
+    "MatMul": lower_matmul,
+    "BatchNormalization": lower_batch_norm,
+    "MaxPool": lower_pool,
+    "AveragePool": lower_pool,
+    "GlobalAveragePool": lower_global_pool,
+    "GlobalMaxPool": lower_global_pool,
+    "ReduceMean": lower_reduce_mean,
+    "Clip": lower_clip,
+    "PRelu": lower_prelu,
+    **dict.fromkeys(BINARY, lower_binary),
+    **dict.fromkeys(UNARY, lower_unary),
+    "Identity": lower_alias,
+    "Dropout": lower_alias,
+    "Reshape": lower_reshape,
+    "Flatten": lower_flatten,
+    "Squeeze": lower_squeeze,
+    "Unsqueeze": lower_unsqueeze,
+    "Transpose": lower_transpose,
+    "Slice": lower_slice,
+    "Split": lower_split,
+    "Concat": lower_concatenate,
+    "Pad": lower_pad,
+    "Shape": lower_shape,
+    "Size": lower_shape,
+    "QuantizeLinear": lower_quantize,
+    "DequantizeLinear": lower_dequantize,
+}
+"""How each ONNX operator is lowered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The operations, and for each node that has none why. A node may also need none: a constant, another name."""
+
+    graph: Graph
+    reasons: Mapping[str, str]
+
+
+def prepare(model: Model) -> onnx_ir.Model:
+    """Returns a copy of the model, cleaned and folded: the graph that is lowered and partitioned."""
+    graph = model.fresh_ir()
+    for each in before_quantization():
+        # The weights of a quantized model stay integers, for the convolutions that compute on them.
+        if not (model.is_quantized and isinstance(each, FoldDequantizedWeights)):
+            each(graph)
+    return graph
+
+
+def lower(model: onnx_ir.Model, *, name: str = "model") -> Lowered:
+    """Returns the operations of a prepared model; raises NotSupportedError where an input's shape is not static."""
+    scope, reasons = Scope(), {}
+    for value in model.graph.inputs:
+        if value.is_initializer():
+            continue
+        known = _typed(value)
+        if known is None:
+            raise NotSupportedError(
+                "unsupported.model",
+                f"input {value.name!r} has a size that is not fixed",
+                where=name,
+                got=str(value.shape),
+                expected="a number for every size",
+                hint="give shapes: strop compile --shape NAME=1,3,224,224, or shapes= in Python",
+            )
+        scope.values[known.name] = known
+    for initializer in model.graph.initializers.values():
+        if initializer.const_value is not None and initializer.name is not None:
+            scope.constants[initializer.name] = initializer.const_value.numpy()
+    for node in all_nodes(model.graph):
+        reason = _lower_node(node, scope, model)
+        if reason:
+            reasons[node.name or ""] = reason
+            for output in node.outputs:
+                foreign = _typed(output)
+                if foreign is not None:
+                    scope.values[foreign.name] = foreign
+    return Lowered(_finish(model, scope, name), reasons)
+
+
+def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> str:
+    """Adds what does the node's work and returns "", or the reason why nothing does."""
+    if scope.is_taken_over(node):
+        return ""
+    count = len(scope.operations)
+    scope.start(node)
+    try:
+        if node.domain not in ("", "ai.onnx"):
+            raise NotCovered(f"an operator of {node.domain}")
+        if _evaluate(node, scope, model):
+            return ""
+        rule = RULES.get(node.op_type)
+        if rule is None:
+            raise NotCovered(f"no kernel for {node.op_type}")
+        rule(node, scope)
+    except NotCovered as answer:
+        scope.take_back(count)
+        return str(answer)
+    return ""
+
+
+def _evaluate(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> bool:
+    """Computes a node all of whose inputs are constant; returns whether it could."""
+    arrays = [scope.constant(value) for value in node.inputs]
+    if not arrays or any(a is None for a, v in zip(arrays, node.inputs, strict=True) if v is not None):
+        return False
+    results = evaluate_node(node, arrays, model)
+    if results is None:
+        return False
+    for output, array in zip(node.outputs, results, strict=True):
+        scope.set_constant(output, array)
+    return True
+
+
+def _typed(value: onnx_ir.Value) -> Value | None:
+    """Returns the value as ONNX knows it; None where its shape is not static or its type not known."""
+    if value.shape is None or value.dtype is None or not value.name:
+        return None
+    sizes = [size for size in value.shape if isinstance(size, int)]
+    if len(sizes) != len(value.shape):
+        return None
+    return Value(value.name, tuple(sizes), str(value.dtype.numpy().name))
+
+
+def _finish(model: onnx_ir.Model, scope: Scope, name: str) -> Graph:
+    """Leaves out what no output needs, and constants that were folded into operations."""
+    outputs = tuple(value.name or "" for value in model.graph.outputs)
+    needed, kept = set(outputs), []
+    for operation in reversed(scope.operations):
+        if operation.output in needed:
+            needed.update(operation.inputs)
+            kept.append(operation)
+    inputs = tuple(v.name or "" for v in model.graph.inputs if not v.is_initializer())
+    needed.update(inputs)
+    return Graph(
+        name,
+        inputs,
+        outputs,
+        {key: value for key, value in scope.values.items() if key in needed},
+        tuple(reversed(kept)),
+        {key: array for key, array in scope.constants.items() if key in needed},
+    )

@@ -1,0 +1,147 @@
+"""Quantized tensors: QuantizeLinear and DequantizeLinear, and the convolution between them on integers.
+
+    y = clamp(rint(float(sum of x * w + bias) * (sx * sw / sy)) + zy, low, high)
+
+x, w, bias and y are whole numbers; that of the bias is its float value divided by sx * sw. A ReLU in between raises the
+lower bound to zy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir
+
+from strop.compiler.expressions import (
+    add,
+    apply,
+    cast,
+    channel,
+    constant,
+    maximum,
+    minimum,
+    multiply,
+    operand,
+    requantize,
+)
+from strop.compiler.levels import Compute
+from strop.compiler.lowering.convolution import convolution_of, convolved_shape
+from strop.compiler.lowering.scope import NotCovered, Scope
+from strop.passes.graph import input_at, int_attribute, sole_consumer, standard
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """real = scale * (number - zero), numbers from low to high; scale has one element, or one a channel."""
+
+    scale: np.ndarray
+    zero: int
+    dtype: str
+
+    @property
+    def low(self) -> int:
+        """The smallest number."""
+        return int(np.iinfo(self.dtype).min)
+
+    @property
+    def high(self) -> int:
+        """The largest number."""
+        return int(np.iinfo(self.dtype).max)
+
+
+def lower_quantize(node: onnx_ir.Node, scope: Scope) -> None:
+    """QuantizeLinear of a whole tensor to 8 bits."""
+    value = scope.floats(node.inputs[0])
+    to = _quantization(node, scope)
+    if to.scale.size != 1 or to.dtype not in ("uint8", "int8"):
+        raise NotCovered("a quantization a channel, or not to 8 bits")
+    scaled = apply("divide", operand(0), constant(float(to.scale.item())))
+    clamped = minimum(constant(to.high - to.zero), maximum(constant(to.low - to.zero), scaled))
+    number = cast(add(apply("rint", clamped), constant(to.zero)), to.dtype)
+    scope.add(Compute(), [value.name], value.shape, output=node.outputs[0], dtype=to.dtype, epilogue=number)
+
+
+def lower_dequantize(node: onnx_ir.Node, scope: Scope) -> None:
+    """DequantizeLinear of a whole tensor of 8 bits."""
+    value = scope.value(node.inputs[0])
+    source = _quantization(node, scope)
+    if source.scale.size != 1 or value.dtype not in ("uint8", "int8"):
+        raise NotCovered("a dequantization a channel, or not of 8 bits")
+    centred = apply("subtract", cast(operand(0, value.dtype), "float32"), constant(source.zero))
+    real = multiply(centred, constant(float(source.scale.item())))
+    scope.add(Compute(), [value.name], value.shape, output=node.outputs[0], epilogue=real)
+
+
+def lower_quantized_convolution(node: onnx_ir.Node, scope: Scope) -> bool:
+    """Lowers a Conv between quantized tensors to one on integers; returns False where it is none."""
+    image, weights = _dequantized(node.inputs[0]), _dequantized(node.inputs[1])
+    if image is None or weights is None:
+        return False
+    numbers = scope.constant(weights.inputs[0])
+    source, factor = _quantization(image, scope), _quantization(weights, scope)
+    given = scope.value(image.inputs[0]) if scope.constant(image.inputs[0]) is None else None
+    bias = None if input_at(node, 2) is None else scope.constant(node.inputs[2])
+    if (
+        numbers is None
+        or given is None
+        or given.dtype != "uint8"
+        or str(numbers.dtype) != "int8"
+        or source.scale.size != 1
+        or factor.zero != 0
+        or (factor.scale.size > 1 and int_attribute(weights, "axis", 1) != 0)
+        or (bias is None and input_at(node, 2) is not None)
+        or len(given.shape) != 4
+    ):
+        return False
+    core, name = convolution_of(node, scope, given.name, numbers)
+    shape = convolved_shape(given.shape, core)
+    unit = np.broadcast_to(source.scale.astype(np.float64) * factor.scale, shape[1])
+    whole = None if bias is None else np.clip(np.rint(bias / unit), -(2**31), 2**31 - 1).astype(np.int32)
+    core = replace(core, input_zero=source.zero, bias=whole)
+    total = operand(0, "int32")
+    end = _quantized_end(node, scope)
+    if end is None:
+        real = multiply(cast(total, "float32"), channel(0))
+        scope.add(core, [name], shape, output=node.outputs[0], epilogue=real, channels=[unit])
+        return True
+    to, between = end
+    low = to.zero if len(between) == 2 else to.low
+    number = requantize(total, channel(0), to.zero, low, to.high, to.dtype)
+    factors = unit / float(to.scale.item())
+    scope.add(core, [name], shape, output=between[-1].outputs[0], dtype=to.dtype, epilogue=number, channels=[factors])
+    for each in between:
+        scope.take_over(each)
+    return True
+
+
+def _quantized_end(node: onnx_ir.Node, scope: Scope) -> tuple[Quantization, list[onnx_ir.Node]] | None:
+    """Returns how the result is quantized again, and the nodes from there on: QuantizeLinear, perhaps a Relu before."""
+    following = sole_consumer(node.outputs[0])
+    between = []
+    if following is not None and standard(following, "Relu"):
+        between.append(following)
+        following = sole_consumer(following.outputs[0])
+    if following is None or not standard(following, "QuantizeLinear"):
+        return None
+    to = _quantization(following, scope)
+    if to.scale.size != 1 or to.dtype not in ("uint8", "int8"):
+        return None
+    return to, [*between, following]
+
+
+def _dequantized(value: onnx_ir.Value | None) -> onnx_ir.Node | None:
+    """Returns the DequantizeLinear that computes `value`."""
+    producer = None if value is None else value.producer()
+    return producer if producer is not None and standard(producer, "DequantizeLinear") else None
+
+
+def _quantization(node: onnx_ir.Node, scope: Scope) -> Quantization:
+    scale = scope.need_constant(node.inputs[1], "the scale of a quantization")
+    zero = input_at(node, 2)
+    zeros = np.zeros(1, np.uint8) if zero is None else scope.need_constant(zero, "the zero point of a quantization")
+    if zeros.size > 1 and np.any(zeros != zeros.reshape(-1)[0]):
+        raise NotCovered("a zero point a channel")
+    if int_attribute(node, "block_size", 0):
+        raise NotCovered("a quantization in blocks")
+    return Quantization(scale.astype(np.float32).reshape(-1), int(zeros.reshape(-1)[0]), str(zeros.dtype))
