@@ -19,6 +19,28 @@ def test_doctor_knows_the_machine_and_the_engines(strop: Strop) -> None:
     assert sum(document["noise"]["verdicts"].values()) > 0
 
 
+def test_doctor_measures_what_a_thread_attains(strop: Strop) -> None:
+    ran = strop("doctor", "--seconds", 0, "--rates", "--json")
+    assert ran.code == 0, ran.stderr
+    assert set(ran.document["attainable"]) == {"flops", "int8", "bandwidth"}
+    assert strop("doctor", "--seconds", 0, "--json").document["attainable"] is None
+
+
+def test_the_cache_is_shown_and_cleared(strop: Strop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STROP_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "stamps").mkdir(parents=True)
+    (tmp_path / "cache" / "stamps" / ("0" * 32)).touch()
+    (tmp_path / "cache" / "mine.txt").touch()
+    shown = strop("cache", "--json").document
+    assert (shown["schema"], shown["folder"]) == ("strop.cache/1", str(tmp_path / "cache"))
+    assert {kind["kind"]: kind["entries"] for kind in shown["kinds"]}["stamps"] == 1
+    cleared = strop("cache", "--clear", "--json")
+    assert cleared.document["cleared"] == {"entries": 1, "bytes": 0}
+    assert "removed 1 entries" in cleared.stderr
+    assert [kind["entries"] for kind in cleared.document["kinds"]] == [0, 0, 0]
+    assert (tmp_path / "cache" / "mine.txt").exists()
+
+
 def test_inspect_says_what_a_model_is(strop: Strop, classifier: Path) -> None:
     ran = strop("inspect", classifier, "--json")
     assert ran.code == 0, ran.stderr

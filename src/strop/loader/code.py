@@ -5,13 +5,10 @@ from __future__ import annotations
 import mmap
 import os
 from types import TracebackType
-from typing import Final
 
 import numpy as np
 
 from strop.errors import FileError
-
-PAGE: Final = mmap.ALLOCATIONGRANULARITY
 
 
 class MappedCode:
@@ -74,7 +71,7 @@ def map_code(
             )
         finally:
             os.close(descriptor)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise FileError(
             "file.read",
             "machine code cannot be mapped as executable",
