@@ -21,6 +21,7 @@ from strop.measure.clock import seconds_since_epoch
 
 SCHEMA: Final = "strop.cache/1"
 KINDS: Final = ("images", "objects", "stamps")
+_EVICTED: Final = ("images", "objects")  # stamps take no room to speak of
 _LIMIT: Final = 1 << 30
 _ROOM: Final = 0.9  # eviction goes on down to this share of the limit, so that it is not needed at every entry
 _ENTRY: Final = re.compile(r"[0-9a-f]{16,64}(\.[a-z]+)?")
@@ -97,7 +98,7 @@ def trim(folder: Path | None = None) -> None:
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < seconds_since_epoch() - _HOUR:
                     path.unlink()
-    entries = sorted((entry for kind in KINDS for entry in _entries(folder / kind)), key=lambda entry: entry.used)
+    entries = sorted((entry for kind in _EVICTED for entry in _entries(folder / kind)), key=lambda entry: entry.used)
     size = sum(entry.size for entry in entries)
     if size <= limit:
         return
