@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from strop.loader import Bundle, open_bundle
+from strop.loader import Bundle, is_fully_native, open_bundle
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -74,9 +74,15 @@ def load_bundle(
     bundle = source if isinstance(source, Bundle) else open_bundle(source)
     given: dict[str, KnobValue] = settings if threads is None else {"threads": threads, **settings}
     try:
-        from strop.runtime.by_engine import compile_bundle
+        compiled: CompiledModel | None = None
+        if is_fully_native(bundle):
+            from strop.runtime.native import open_native
 
-        compiled = compile_bundle(bundle, given, fallback=fallback)
+            compiled = open_native(bundle, given)
+        if compiled is None:
+            from strop.runtime.by_engine import compile_bundle
+
+            compiled = compile_bundle(bundle, given, fallback=fallback)
     except BaseException:
         bundle.close()
         raise

@@ -31,6 +31,7 @@ class Segmented(CompiledBase[object]):
             stages=stages,
         )
         self._model, self._route = model, route
+        self.native_share = 0.0
 
     def _run(self, slot: object, arrays: list[np.ndarray]) -> list[np.ndarray]:
         return self._route.run(arrays)

@@ -1,0 +1,130 @@
+"""A model all of which is machine code: an image, called straight from Python.
+
+Loading a bundle comes this way in a fresh process, so nothing heavy is imported here before it is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from strop.errors import UsageError
+from strop.loader.checks import input_arrays
+from strop.loader.native import NativeProgram
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from strop.engines.contract import Inputs, KnobValue, OperationTime
+    from strop.loader.image import Image
+    from strop.loader.plan import Tensor
+    from strop.model.specs import TensorSpec
+
+
+class ProgramModel:
+    """A `CompiledModel` on a `NativeProgram`, which checks inputs, hands out streams and knows when it is closed.
+
+    Args:
+        image: plan, code and weights.
+        settings: what is in force, with threads (of all streams together) and streams.
+        stages: seconds that reading and compiling took.
+    """
+
+    engine = "native"
+    native_share = 1.0
+
+    def __init__(self, image: Image, *, settings: Mapping[str, KnobValue], stages: Mapping[str, float]):
+        self.settings: Mapping[str, KnobValue] = MappingProxyType({"engine": self.engine, **settings})
+        self.stages = dict(stages)
+        self.image = image
+        self._streams = int(settings["streams"])
+        self._program = NativeProgram(
+            image, threads=max(1, int(settings["threads"]) // self._streams), streams=self._streams
+        )
+        self._call = self._program.call
+        self._lock = threading.Lock()
+        self._closed = False
+        self._executor: ThreadPoolExecutor | None = None
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the model's order."""
+        return _specs(self._program.inputs)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs, in the model's order."""
+        return _specs(self._program.outputs)
+
+    def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Runs one request; the outputs are fresh arrays that the caller owns."""
+        result: dict[str, np.ndarray] = self._call(inputs)
+        return result
+
+    def run_into(self, inputs: Inputs, outputs: Mapping[str, np.ndarray]) -> None:
+        """Runs one request and writes the results into the caller's arrays (C order, exact dtype and shape)."""
+        self._call(inputs, outputs)
+
+    def submit(self, inputs: Inputs) -> Future[dict[str, np.ndarray]]:
+        """Queues one request; its inputs may be reused as soon as this returns. Requests start in order."""
+        self._check_open()
+        arrays = [array.copy() for array in input_arrays(self._program.inputs, inputs)]
+        with self._lock:
+            self._check_open()
+            if self._executor is None:
+                from concurrent.futures import ThreadPoolExecutor  # most models are only ever called
+
+                self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix="strop-native")
+            return self._executor.submit(self._call, arrays)
+
+    def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
+        """Returns the mean time per task over `repeats` requests; they run on a copy made for this."""
+        self._check_open()
+        from strop.engines.contract import OperationTime
+        from strop.measure.clock import now
+
+        seconds = self._program.profile(inputs, repeats, now).mean(axis=0)
+        return [
+            OperationTime(
+                task.name,
+                task.kernel,
+                "EXECUTED",
+                f"{task.kernel} {task.tile}".strip(),
+                1e3 * float(time),
+                None,
+                task.origin,
+            )
+            for task, time in zip(self._program.plan.tasks, seconds, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Serves what is queued, then gives threads and memory back; later calls raise UsageError (`usage.closed`)."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+        self._program.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("usage.closed", "this model on native was closed", hint="compile it again")
+
+
+def _specs(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    from strop.model.specs import TensorSpec  # a bundle that is only run never needs it
+
+    return tuple(TensorSpec(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
