@@ -87,17 +87,24 @@ def _map(descriptor: int, offset: int, length: int) -> mmap.mmap:
 
 def _nameless(data: memoryview) -> int:
     """Returns the descriptor of a file that holds `data` and has no name anybody could open it by."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("strop-code", os.MFD_CLOEXEC)
-    else:
-        import tempfile  # takes longer to import than all of this room together
-
-        descriptor, path = tempfile.mkstemp(prefix="strop-code-")
-        os.remove(path)
+    descriptor = _nameless_file()
     try:
         while data:
             data = data[os.write(descriptor, data) :]
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def _nameless_file() -> int:
+    if hasattr(os, "memfd_create"):
+        try:
+            return os.memfd_create("strop-code", os.MFD_CLOEXEC)
+        except OSError:  # some systems forbid files in memory that may be executed
+            pass
+    import tempfile  # takes longer to import than all of this room together
+
+    descriptor, path = tempfile.mkstemp(prefix="strop-code-")
+    os.remove(path)
     return descriptor

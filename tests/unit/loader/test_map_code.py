@@ -24,9 +24,14 @@ def call(code: MappedCode, offset: int = 0) -> int:
 
 
 @runs_x86
-@pytest.mark.parametrize("nameless", [True, False], ids=["memory", "temporary file"])
-def test_bytes_are_executed(monkeypatch: pytest.MonkeyPatch, nameless: bool) -> None:
-    if not nameless:
+@pytest.mark.parametrize("memory", ["allowed", "refused", "unknown"])
+def test_bytes_are_executed(monkeypatch: pytest.MonkeyPatch, memory: str) -> None:
+    def refuse(name: str, flags: int) -> int:
+        raise PermissionError(name)
+
+    if memory == "refused":
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    if memory == "unknown":
         monkeypatch.delattr(os, "memfd_create", raising=False)
     with map_code(RETURN_41 + RETURN_42) as code:
         assert (code.length, call(code), call(code, PAGE)) == (2 * PAGE, 41, 42)
