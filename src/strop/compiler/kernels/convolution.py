@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -34,13 +35,23 @@ from strop.compiler.kernels.matrix_tile import PANEL, STEP, Context, Extra, Tile
 from strop.compiler.kernels.packing import pack_channel_blocks, pack_panels
 from strop.compiler.kernels.record import Record, start_kernel
 
+_L2: Final = 2**20
+"""Bytes of L2 that schedules count on."""
+
+_BLOCK: Final = 4
+"""Tiles of a block where weights fit L2."""
+
+_UNITS: Final = 16
+"""Units there should be at least, for threads to divide."""
+
 
 @dataclass(frozen=True, slots=True)
 class DirectSchedule:
     """How a direct convolution is scheduled.
 
-    pixels: at most so many in a tile; vectors: of output channels in a tile; block: tiles of a unit; near: bytes of
-    weights prefetched ahead into L1, 0 for none; far: whether the next panel is pulled into L2 meanwhile.
+    pixels: at most so many in a tile; vectors: of output channels in a tile; block: tiles of a unit. Prefetches: near:
+    weights, so many bytes ahead, into L1; far: the next panel into L2; early: what the epilogue reads or writes, at the
+    tile's start; soon: the next tile's pixels into L1, where they lie in one run.
     """
 
     pixels: int
@@ -48,9 +59,12 @@ class DirectSchedule:
     block: int
     near: int = 512
     far: bool = True
+    early: bool = False
+    soon: bool = False
 
     def __str__(self) -> str:
-        return f"{self.pixels}x{self.vectors}b{self.block}n{self.near}" + "f" * self.far
+        flags = "".join(flag[0] for flag in ("far", "early", "soon") if getattr(self, flag))
+        return f"t{self.pixels}x{self.vectors}b{self.block}n{self.near}{flags}"
 
 
 class DirectConvolution:
@@ -72,15 +86,19 @@ class DirectConvolution:
         return Needs(halo_of(problem))
 
     def candidates(self, problem: Problem, isa: Isa) -> Sequence[DirectSchedule]:
-        """Returns schedules by tile."""
+        """Returns a schedule for each size of register tile that suits the ISA."""
         assert isinstance(problem, Convolution)
-        pixels, vectors = isa.tile
-        return [DirectSchedule(pixels, vectors, 64)]
+        return [_scheduled(problem, pixels, vectors, isa) for pixels, vectors in _tiles(isa)]
 
     def cost(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Cost:
-        """Returns the multiply-adds of whole tiles, and the weights and images once each."""
+        """Returns the multiply-adds, how busy whole tiles keep the units for them, and weights and images once each."""
         assert isinstance(problem, Convolution)
-        return Cost(2.0 * problem.macs, 0.9)
+        cycles = _Nest(problem, schedule, isa).cycles()
+        ideal = problem.macs / (2 * isa.lanes * (1 if problem.accumulator == "float32" else 4))
+        images = sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output))
+        weights = problem.weights[0] * problem.weights[1] * problem.weights[2] * problem.weights[3]
+        moved = {"l3": float(weights * np.dtype(problem.weight_dtype).itemsize), "l2": float(images)}
+        return Cost(2.0 * problem.macs, ideal / cycles, moved)
 
     def split(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Split:
         """Divides blocks of pixels times panels of output channels."""
@@ -176,6 +194,9 @@ class _Nest:
             self.is_one_pass,
             self.has_rest,
             near=schedule.near,
+            early=schedule.early,
+            soon=-(-rows * columns * self.unroll * STEP // 64) if schedule.soon else 0,
+            sets=_sets(rows * columns * vectors, self.unroll),
             far=-(-panels * self.unroll // self.block) if schedule.far else 0,
         )
         if tile not in self.used:
@@ -194,6 +215,23 @@ class _Nest:
             self.unit(f, record, context, f.divide(number, groups), f.remainder(number, groups))
 
         f.loop(count, unit, may_be_empty=True)
+
+    def cycles(self) -> float:
+        """Returns about how many cycles all units take together."""
+        geometry, steps = self.geometry, len(self.taps) * self.steps
+        widths = [(self.schedule.vectors, self.full), (-(-self.rest // self.isa.lanes), 1 if self.rest else 0)]
+        total = 0.0
+        for down, rows in ((geometry.down.many, geometry.down.size), (geometry.down.rest, geometry.down.size - 1)):
+            for across, columns in (
+                (geometry.across.many, geometry.across.size),
+                (geometry.across.rest, geometry.across.size - 1),
+            ):
+                for vectors, count in widths:
+                    products = rows * columns * vectors
+                    latency = 4 / _sets(products, self.unroll) if products else 0
+                    step = max(products / 2, 0.55 * (rows * columns + vectors), latency)
+                    total += down * across * count * (step * steps + products + 30)
+        return total * geometry.images * self.problem.groups
 
     def context(self, f: Function) -> Value:
         """Puts what all tiles share on the stack."""
@@ -264,11 +302,66 @@ class _Nest:
                 steps = (geometry.output, *geometry.extras)
                 at = [geometry.move(f, pointer, each, place) for pointer, each in zip(outputs, steps, strict=True)]
                 inside = geometry.move(f, pixels, geometry.input, place)
-                tile.call(f, pointers=[inside, weights, at[0], channels, context, ahead], extras=at[1:])
+                soon = f.offset(inside, columns * geometry.input.pixel)
+                tile.call(f, pointers=[inside, weights, at[0], channels, context, ahead, soon], extras=at[1:])
 
             geometry.by_size(f, place, call)
 
         f.loop(count, one)
+
+
+def _tiles(isa: Isa) -> Sequence[tuple[int, int]]:
+    """Returns pixels x vectors of the register tiles worth a try, the usual one first.
+
+    One register for each product, one a vector of weights and one for the pixel must fit; 14 x 2 is best on AVX-512
+    nearly everywhere. Without fused multiply-adds a product needs one more register.
+    """
+    if isa.registers == 32 and isa.lanes == PANEL:
+        return (14, 2), (9, 3), (6, 4), (14, 1)
+    if isa.registers == 32:
+        return (6, 4), (8, 2), (14, 1)
+    return ((6, 2), (14, 1), (2, 4)) if isa.fused else ((2, 4), (6, 2))
+
+
+def _sets(products: int, unroll: int) -> int:
+    """Returns the sets of accumulators that keep two units with a latency of four busy."""
+    sets = 1
+    while products * sets < 8 and sets * 2 <= unroll and unroll % (sets * 2) == 0:
+        sets *= 2
+    return sets
+
+
+def _scheduled(problem: Convolution, pixels: int, vectors: int, isa: Isa) -> DirectSchedule:
+    """Returns the schedule for a register tile.
+
+    Blocks are short, so that a block's pixels stay in L1 or nearly, unless the weights are too many to pass through L2
+    again and again; and there are enough units to divide among threads.
+    """
+    geometry = Geometry(problem, pixels)
+    image, output = problem.inputs[0], problem.output
+    columns = -(-problem.weights[0] // problem.groups // (vectors * isa.lanes)) * problem.groups
+    weights = problem.weights[0] * problem.weights[1] * problem.weights[2] * problem.weights[3]
+    block = _BLOCK
+    if weights * np.dtype(problem.weight_dtype).itemsize > _L2 // 2:
+        block = max(block, _L2 // 4 // max(1, image.size * image.itemsize // geometry.tiles))
+    block = min(block, geometry.tiles)
+    while block > 1 and -(-geometry.tiles // block) * columns < _UNITS:
+        block = -(-block // 2)
+    return DirectSchedule(
+        pixels,
+        vectors,
+        block,
+        far=geometry.tiles > 1,
+        early=len(problem.inputs) > 1 or output.size * output.itemsize > _L2,
+        soon=_is_one_run(problem, geometry),
+    )
+
+
+def _is_one_run(problem: Convolution, geometry: Geometry) -> bool:
+    """Whether the pixels of neighbouring tiles lie one after the other, without more than a cache line between."""
+    if problem.weights[2:] != (1, 1) or problem.groups > 1 or geometry.across.count == 1:
+        return False
+    return geometry.input.pixel <= problem.weights[1] * problem.inputs[0].itemsize + 64
 
 
 def _passes(steps: int) -> tuple[int, bool, bool]:

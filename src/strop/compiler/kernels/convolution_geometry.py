@@ -68,6 +68,7 @@ class Geometry:
         is_tall = rows > 1 and columns * 2 <= pixels
         self.down = cover(rows, min(rows, pixels // columns)) if is_tall else Cover(1, rows)
         self.across = Cover(columns, 1) if is_tall else cover(columns, pixels)
+        self.images = images
         self.tiles = images * self.down.count * self.across.count
         self.input, self.output, *extras = steps
         self.extras = extras

@@ -5,7 +5,9 @@ filter), and in each over a run of channels; a step is 4 bytes of channels: one 
 depends on is in `Tile`, so that equal tiles of different layers are one function; pointers, the number of taps and the
 length of runs are given at run time:
 
-    void tile(ptr input, ptr weights, ptr output, ptr channels, ptr context, ptr next, ptr extra inputs ...)
+    void tile(ptr input, ptr weights, ptr output, ptr channels, ptr context, ptr next, ptr soon, ptr extra inputs ...)
+
+next: weights to pull into L2 meanwhile; soon: pixels to pull into L1.
 
 Weights come in panels of 16 lanes, [panel][step][16 lanes], whatever the width of the instruction set's vectors. Each
 step loads its vectors of weights, then for every pixel one broadcast feeds one multiply-add a vector. Per step that is
@@ -49,8 +51,9 @@ class Tile:
     rows, columns: output pixels; vectors: of output channels, of which the last has `lanes` (0: all). *_pixel, *_row:
     bytes between the tile's pixels. unroll: steps of one pass of the inner loop; is_one_pass: every run is exactly one
     pass; has_rest: runs are no multiple of it. taps: whether there is more than one. sets: of accumulators, which
-    steps take in turn where one set is too short a chain. near: bytes of weights prefetched ahead into L1 (0: none);
-    far: cache lines prefetched into L2 at `next`, each pass.
+    steps take in turn where one set is too few chains to hide latency. Prefetches: near: bytes of weights ahead, into
+    L1 (0: none); far: cache lines a pass from `next` on into L2; soon: cache lines a pass from `soon` on into L1;
+    early: what the epilogue needs, at the start.
     """
 
     rows: int
@@ -73,6 +76,8 @@ class Tile:
     sets: int = 1
     near: int = 0
     far: int = 0
+    early: bool = False
+    soon: int = 0
 
     def symbol(self, isa: Isa) -> str:
         """Returns the function's name: what one wants to read, and a digest of everything."""
@@ -81,13 +86,13 @@ class Tile:
         return f"tile_{kind}_{isa.key}_{self.rows}x{self.columns}x{self.vectors}_{digest}"
 
     def call(self, f: Function, *, pointers: Sequence[Value], extras: Sequence[Value]) -> None:
-        """Calls it; pointers: input, weights, output, channels, context, next."""
+        """Calls it; pointers: input, weights, output, channels, context, next, soon."""
         f.call("void", self.symbol(f.isa), *pointers, *extras)
 
     def emit(self, isa: Isa) -> str:
         """Returns its code, a module of one function."""
         module = Module(isa)
-        f = module.function(self.symbol(isa), ["ptr"] * (6 + len(self.extras)))
+        f = module.function(self.symbol(isa), ["ptr"] * (7 + len(self.extras)))
         _Emitter(f, self).run()
         return module.text()
 
@@ -107,8 +112,8 @@ class Context:
 class _Emitter:
     def __init__(self, f: Function, tile: Tile) -> None:
         self.f, self.tile, self.isa = f, tile, f.isa
-        self.input, self.weights, self.output, self.channels, context, self.next = f.arguments[:6]
-        self.extras = f.arguments[6:]
+        self.input, self.weights, self.output, self.channels, context, self.next, self.soon = f.arguments[:7]
+        self.extras = f.arguments[7:]
         self.context = [
             f.load("ptr" if word == Context.TAPS else "i64", context, 8 * word, align=8)
             for word in range(Context.WORDS)
@@ -128,7 +133,9 @@ class _Emitter:
         weights = [self.weights]
         for _ in range(self.panels - 1):
             weights.append(f.offset(weights[-1], self.context[Context.PANEL_BYTES]))
-        state = [*accumulators, *weights, self.next]
+        state = [*accumulators, *weights, self.next, self.soon]
+        if tile.early:
+            self.fetch_operands()
         if tile.taps:
 
             def tap(_: Number, carried: list[Value]) -> list[Value]:
@@ -155,6 +162,15 @@ class _Emitter:
         ]
         return first * len(self.pixels)
 
+    def fetch_operands(self) -> None:
+        """Asks for what the epilogue will read, or else write, which would be waited for when all else is done."""
+        f, tile = self.f, self.tile
+        read = [(e.row, e.pixel, at) for e, at in zip(tile.extras, self.extras, strict=True) if not e.broadcast]
+        for row, pixel, pointer in read or [(tile.output_row, tile.output_pixel, self.output)]:
+            for y, x in self.pixels:
+                for line in range(0, tile.vectors * self.isa.lanes * 4, _LINE):
+                    f.prefetch(pointer, y * row + x * pixel + line)
+
     def channel_place(self, vector: int, index: int) -> int:
         """Returns where the numbers of a vector of channels lie behind `channels`."""
         lane = vector * self.isa.lanes
@@ -177,7 +193,8 @@ class _Emitter:
     def steps(self, steps: int, pixel: Value, state: list[Value]) -> list[Value]:
         """Emits `steps` steps in a row; returns the state and the input moved behind them."""
         f, tile, isa = self.f, self.tile, self.isa
-        sums, weights, ahead = state[: -self.panels - 1], state[-self.panels - 1 : -1], state[-1]
+        sums, weights = state[: -self.panels - 2], state[-self.panels - 2 : -2]
+        ahead, soon = state[-2:]
         kind = isa.vector if tile.accumulator == "float32" else isa.integers
         element = "float" if tile.accumulator == "float32" else "i32"
         count = len(self.pixels) * tile.vectors
@@ -185,6 +202,10 @@ class _Emitter:
             for line in range(tile.far):
                 f.prefetch(ahead, _LINE * line, level=2)
             ahead = f.offset(ahead, _LINE * tile.far)
+        if tile.soon and steps > 1:
+            for line in range(tile.soon):
+                f.prefetch(soon, _LINE * line)
+            soon = f.offset(soon, _LINE * tile.soon)
         for step in range(steps):
             vectors = []
             for j in range(tile.vectors):
@@ -202,7 +223,7 @@ class _Emitter:
                     at = first + p * tile.vectors + j
                     sums[at] = self.product.accumulate(f, sums[at], prepared, vector)
         moved = [f.offset(panel, steps * PANEL * STEP) for panel in weights]
-        return [*sums, *moved, ahead, f.offset(pixel, steps * STEP)]
+        return [*sums, *moved, ahead, soon, f.offset(pixel, steps * STEP)]
 
     def finish(self, sums: list[Value]) -> None:
         """Emits the epilogue and the stores."""
