@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from strop.engines.base import CompiledBase
 from strop.engines.contract import CompiledModel, Settings
 from strop.engines.registry import get_engine
 from strop.engines.source import StoredModel
@@ -62,7 +61,7 @@ class Hosted:
         imported = now()
         self.compiled = compile()
         compiled = now() - imported
-        read = self.compiled.stages.get("read", 0.0) if isinstance(self.compiled, CompiledBase) else 0.0
+        read = getattr(self.compiled, "stages", {}).get("read", 0.0)
         self._stages = {"import": imported - start, "read": read, "compile": compiled - read}
         self._version = version
         self._requests = 0

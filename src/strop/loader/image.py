@@ -52,6 +52,14 @@ class Image(NamedTuple):
             return map_code(self.code.path, self.code.offset, self.code.length)
         return map_code(self.code)
 
+    def read_code(self) -> bytes | memoryview:
+        """Returns the code's bytes; raises OSError where the file is gone or shorter."""
+        if not isinstance(self.code, CodeFile):
+            return self.code
+        with open(self.code.path, "rb") as file:
+            file.seek(self.code.offset)
+            return file.read(self.code.length)
+
 
 def image_of(plan: bytes | memoryview, code: bytes | memoryview | CodeFile, weights: memoryview | bytes) -> Image:
     """Returns the image of these parts; raises ValueError where plan, code and weights do not fit each other."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from strop.engines.native import identity
-from strop.engines.native.identity import Identity
+from strop.engines.native.identity import Identity, Known
 from strop.engines.source import ModelFile, StoredModel
 from strop.model.load import load_model
 from strop.testing.models import multilayer_perceptron
 
-HASH, OTHER = "1" * 64, "2" * 64
+HASH, OTHER = Known("1" * 64, "f32"), Known("2" * 64, "int8")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_model_that_may_name_other_files_is_never_noted(tmp_path: Path) -> Non
     assert Identity(ModelFile(path), tmp_path / "notes").find() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"no hash", b"\xff" * 64, b"1" * 65])
+@pytest.mark.parametrize("content", [b"", b"no hash", b"\xff" * 64, b"1" * 65, b"1" * 64 + b" f16"])
 def test_a_damaged_note_is_no_note(file: Path, tmp_path: Path, content: bytes) -> None:
     Identity(ModelFile(file), tmp_path / "notes").note(HASH)
     for note in (tmp_path / "notes").iterdir():

@@ -21,7 +21,14 @@ from strop.engines.source import ModelFile, StoredModel
 from strop.machine import cache_directory
 
 _SETTLED_NANOSECONDS: Final = 2_000_000_000  # as loader.stamps has it
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_NOTE: Final = re.compile(r"([0-9a-f]{64}) (f32|int8)")
+
+
+class Known(NamedTuple):
+    """What is known of a model before it is loaded: its `Model.sha256`, and the precision it is there in."""
+
+    sha256: str
+    precision: str
 
 
 class Identity:
@@ -34,36 +41,36 @@ class Identity:
 
     def __init__(self, source: ModelSource, folder: Path | None = None):
         self._file = source.path if isinstance(source, ModelFile) else None
-        self._read = None
+        self._content_of = None
         if isinstance(source, StoredModel):
-            self._file, self._read = source.file, source.read
+            self._file, self._content_of = source.file, source.read
         shapes = source.shapes if isinstance(source, ModelFile) else {}
         self._shapes = repr(sorted((name, tuple(shape)) for name, shape in shapes.items()))
         self._folder = (cache_directory() / "stamps") if folder is None else folder
         self._content: bytes | None = None
         self._stamp = self._by_status()
 
-    def find(self) -> str | None:
-        """Returns the `Model.sha256` that loading the source would give, None where only loading can tell."""
-        if self._stamp is not None and self._stamp.counts and (found := _hash_in(self._stamp.path)):
+    def find(self) -> Known | None:
+        """Returns what loading the source would tell, None where only loading can."""
+        if self._stamp is not None and self._stamp.counts and (found := _read(self._stamp.path)):
             return found
         by_content = self._by_content()
-        found = None if by_content is None else _hash_in(by_content)
+        found = None if by_content is None else _read(by_content)
         if found is not None:
             self._set_stamp(found)
         return found
 
-    def note(self, sha256: str) -> None:
-        """Remembers that the source, loaded, has this hash; does nothing where that cannot be written."""
+    def note(self, known: Known) -> None:
+        """Remembers what loading the source told; does nothing where that cannot be written."""
         by_content = self._by_content()
         if by_content is None or self._content is None or b"location" in self._content:
             return  # it is no file, or its weights may lie in files that may change without it
-        _write(by_content, sha256)
-        self._set_stamp(sha256)
+        _write(by_content, known)
+        self._set_stamp(known)
 
-    def _set_stamp(self, sha256: str) -> None:
+    def _set_stamp(self, known: Known) -> None:
         if self._stamp is not None and self._by_status() == self._stamp:  # else it changed while it was read
-            _write(self._stamp.path, sha256)
+            _write(self._stamp.path, known)
 
     def _by_status(self) -> _Stamp | None:
         if self._file is None:
@@ -78,7 +85,9 @@ class Identity:
     def _by_content(self) -> Path | None:
         if self._content is None:
             try:
-                self._content = self._file.read_bytes() if self._file else self._read() if self._read else None
+                self._content = (
+                    self._file.read_bytes() if self._file else self._content_of() if self._content_of else None
+                )
             except OSError:
                 return None
         return None if self._content is None else self._path(hashlib.sha256(self._content).hexdigest())
@@ -103,17 +112,17 @@ class _Stamp(NamedTuple):
             return False
 
 
-def _hash_in(path: Path) -> str | None:
+def _read(path: Path) -> Known | None:
     try:
-        text = path.read_text(encoding="ascii")
+        note = _NOTE.fullmatch(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError):
         return None
-    return text if _HASH.fullmatch(text) else None
+    return None if note is None else Known(note[1], note[2])
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, known: Known) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_text(text, encoding="ascii")
+        part.write_text(f"{known.sha256} {known.precision}", encoding="ascii")
         part.replace(path)
