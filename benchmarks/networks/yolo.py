@@ -96,7 +96,7 @@ def _flat_predictions(net: NetworkBuilder, maps: tuple[str, ...], *, width: int,
     for number, x in enumerate(maps):
         with net.scope(f"{scope}.{number}"):
             x = _conv(net, _conv(net, x, width, 3, scope="0"), width, 3, scope="1")
-            x = net.conv(x, channels, scope="2", deviation=0.5)
+            x = net.conv(x, channels, scope="2")
         axis, begin, end = net.constant([0]), net.constant([0]), net.constant([2])
         kept = net.node("Slice", net.node("Shape", x), begin, end, axis)
         flat.append(net.node("Reshape", x, net.node("Concat", kept, net.constant([-1]), axis=0), allowzero=0))
