@@ -99,7 +99,7 @@ def test_a_key_stands_for_text_instruction_set_and_toolchain(monkeypatch: pytest
     keys = [object_key(text("a", number), isa) for number in (1, 2) for isa in ISAS]
     assert len(set(keys)) == len(keys)
     before = object_key("x", GENERIC)
-    monkeypatch.setattr(machine_code, "_toolchain", lambda: "another version")
+    monkeypatch.setattr(machine_code, "toolchain", lambda: "another version")
     assert object_key("x", GENERIC) != before
 
 
