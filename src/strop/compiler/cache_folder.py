@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,11 +111,19 @@ def trim(folder: Path | None = None) -> None:
             size -= entry.size
 
 
-def mark_used(path: Path) -> None:
-    """Notes that an entry was used: its time of modification is that of its last use, to the hour."""
+def mark_used(path: Path, *, step: float = _HOUR) -> None:
+    """Notes that an entry was used: its time of modification is that of its last use, to `step` seconds."""
     with contextlib.suppress(OSError):
-        if path.stat().st_mtime < seconds_since_epoch() - _HOUR:
+        if path.stat().st_mtime < seconds_since_epoch() - step:
             os.utime(path)
+
+
+def check_own(status: os.stat_result) -> None:
+    """Raises PermissionError unless this is a plain file that only this user, or root, can have written."""
+    if not stat.S_ISREG(status.st_mode):
+        raise PermissionError("it is no plain file")
+    if hasattr(os, "geteuid") and (status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022):
+        raise PermissionError("others may have written it")
 
 
 def count(folder: Path, *, hits: int, misses: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strop.compiler.runtime_code import RUNTIME_SYMBOLS
-from strop.loader.image import PAGE, Image, image_of, pack_header
+from strop.loader.image import HEADER_BYTES, PAGE, Image, image_of, pack_header
 from strop.loader.plan import SLACK, Plan
 
 if TYPE_CHECKING:
@@ -47,20 +47,25 @@ def image_parts(image: Image) -> dict[str, bytes | memoryview]:
     return {"plan": image.plan.to_bytes(), "code": image.code, "weights": image.weights}
 
 
+def image_size(image: Image) -> int:
+    """Returns how many bytes the image's file has, or a few less."""
+    return PAGE + sum(len(data) for data in image_parts(image).values())
+
+
 def image_pieces(image: Image) -> Iterator[bytes | memoryview]:
     """Yields the bytes of an image's file, piece by piece."""
     parts = image_parts(image)
     places, end = {}, PAGE
     for name, data in parts.items():
+        end = -(-end // PAGE) * PAGE
         places[name] = (end, len(data), hashlib.sha256(data).digest())
-        end += -(-len(data) // PAGE) * PAGE
-    last = max(offset + length for offset, length, _ in places.values())
-    header = pack_header(places)
-    yield header.ljust(PAGE, b"\0")
+        end += len(data)
+    yield pack_header(places)
+    end = HEADER_BYTES
     for name, data in parts.items():
+        yield bytes(places[name][0] - end)
         yield data
-        gap = min(-len(data) % PAGE, max(0, last - places[name][0] - len(data)))
-        yield bytes(gap)
+        end = places[name][0] + len(data)
 
 
 def write_image(path: str | os.PathLike[str], image: Image) -> Path:

@@ -64,11 +64,12 @@ def compile_objects(irs: Mapping[str, str], isa: Isa, cache: ObjectCache | None 
 
 def object_key(ir: str, isa: Isa) -> str:
     """Returns what names an object in the cache: everything that decides its bytes, hashed."""
-    return hashlib.sha256(f"{_toolchain()}\n{isa.triple}\n{isa.cpu}\n{isa.features}\n{ir}".encode()).hexdigest()
+    return hashlib.sha256(f"{toolchain()}\n{isa.triple}\n{isa.cpu}\n{isa.features}\n{ir}".encode()).hexdigest()
 
 
 @functools.cache
-def _toolchain() -> str:
+def toolchain() -> str:
+    """Returns what names the code generator in the keys of caches."""
     # A release of llvmlite holds one LLVM; asking LLVM itself would load it even where every object is in the cache.
     return f"{_VERSION} llvmlite {importlib.metadata.version('llvmlite')}"
 

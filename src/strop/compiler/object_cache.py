@@ -12,12 +12,11 @@ import contextlib
 import hashlib
 import logging
 import os
-import stat
 import tempfile
 from pathlib import Path
 from typing import Final
 
-from strop.compiler.cache_folder import count, mark_used, trim
+from strop.compiler.cache_folder import check_own, count, mark_used, trim
 from strop.machine import cache_directory
 
 _log = logging.getLogger(__name__)
@@ -91,9 +90,5 @@ def _read_own(path: Path) -> bytes:
     """Returns the bytes of a plain file that only this user, or root, can have written."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise PermissionError("it is no plain file")
-        if hasattr(os, "geteuid") and (status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o022):
-            raise PermissionError("others may have written it")
+        check_own(os.fstat(file.fileno()))
         return file.read()

@@ -173,13 +173,13 @@ def image(
 
 
 def plus_one(count: int, *, grain: int = 1, flops: float = 1.0) -> Image:
-    """y = x + 1 for `count` floats."""
+    """The image of y = x + 1, for `count` floats."""
     task = Task("add", "add_one", (given(), result(), BEGIN, END), units=count, grain=grain, flops=flops)
     return image([task], [Tensor("x", "float32", (count,))], [Tensor("y", "float32", (count,))])
 
 
 def chain(count: int, steps: int, *, grain: int = 4) -> Image:
-    """Adds one and mirrors, `steps` times, between two buffers of the arena: every step needs what all threads wrote."""
+    """Adds one and mirrors, `steps` times, between two buffers of the arena: a step needs what all threads wrote."""
     tasks = [Task("first", "add_one", (given(), arena(0), BEGIN, END), units=count, grain=grain, flops=1.0)]
     size = -(-4 * count // 64) * 64 + 64
     for step in range(steps):
