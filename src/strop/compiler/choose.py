@@ -6,6 +6,7 @@ below wins. Nothing is measured, so the same problem always gives the same choic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -62,16 +63,18 @@ def choose(
     *,
     weights: np.ndarray | None = None,
     winograd: Literal["auto", "off"] = "auto",
+    kernels: Sequence[Kernel] = KERNELS,
 ) -> Choice:
     """Returns the kernel and schedule for a problem.
 
     Layouts need not be decided yet: `Choice.needs` says what the kernel asks of them. weights: what algorithms that are
-    not accurate for every filter look at; without them, and with winograd="off", those are left out.
+    not accurate for every filter look at; without them, and with winograd="off", those are left out. kernels: among
+    which; once layouts are decided, that is the one they were decided for.
     Raises NoKernelError where no kernel accepts the problem.
     """
     reasons: dict[str, str] = {}
     offers: list[tuple[float, Kernel, Schedule]] = []
-    for kernel in KERNELS:
+    for kernel in kernels:
         reason = kernel.accepts(problem, isa) or _doubt(kernel, problem, weights, winograd)
         if reason:
             reasons[kernel.family] = reason

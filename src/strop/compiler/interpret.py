@@ -76,7 +76,7 @@ def _convolve(core: Convolve, image: np.ndarray, shape: tuple[int, ...]) -> np.n
     result = references.convolve(problem, image, core.weights)
     if core.bias is not None:
         result = result + core.bias.astype(np.int64)[:, None, None]
-    return result.astype(core.accumulator)
+    return np.asarray(result, core.accumulator)
 
 
 def _pool(core: PoolWindow, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,407 @@
+"""Decides where each value lies: its order of axes, its halo, which buffer it shares, and where a copy must be.
+
+Every kernel says what it needs. Images lie channels-last, their pixels spaced to avoid cache aliasing, with the zeros
+around them that any of their readers wants; arrays of the caller are dense. Four ways to save memory and copies, each
+a `Home` of a value in that of another: a slice of a concatenation, the place of an operand that dies where it is added
+(in place), the source of a reshape that is an output, and views (reshapes, transpositions, slices), which need no home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from strop.compiler.choose import Choice
+from strop.compiler.kernels.contract import Kernel, Needs
+from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, channels_last, dense
+from strop.compiler.levels import Compute, Concatenate, Graph, Operation, Reshape, Slice, Transpose, Value
+from strop.compiler.views import Buffer, Step, View, ViewGraph, constant_view
+
+Ask = Callable[[Operation | None, list[Layout], Layout], Choice]
+"""Gives the kernel for an operation on these layouts, and what it needs; None: for a border."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a value lies that has no buffer of its own: in that of `value`, which is written later.
+
+    starts: where its part of a concatenation begins, None where it is the same place.
+    """
+
+    value: str
+    starts: Shape | None = None
+
+
+@dataclass(slots=True)
+class _Layouter:
+    graph: Graph
+    ask: Ask
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    needs: dict[str, Needs] = field(default_factory=dict)
+    halos: dict[str, Halo] = field(default_factory=dict)
+    homes: dict[str, Home] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    copies: dict[tuple[str, str, bool], View] = field(default_factory=dict)
+    wholes: dict[str, View] = field(default_factory=dict)  # of each buffer of the arena: the view that fills it
+
+
+def lay_out(graph: Graph, ask: Ask) -> ViewGraph:
+    """Returns the views of all values of a fused graph and the steps that compute them.
+
+    ask: `choose` for this machine's code; it raises NoKernelError where nothing computes an operation.
+    """
+    work = _Layouter(graph, ask)
+    _ask_kernels(work)
+    _collect_halos(work)
+    _find_homes(work)
+    _place_doors(work)
+    for operation in graph.operations:
+        _add(work, operation)
+    _add_borders(work)
+    return ViewGraph(graph, work.buffers, work.views, tuple(work.steps))
+
+
+# -- what kernels want
+
+
+def _ask_kernels(work: _Layouter) -> None:
+    graph = work.graph
+    for operation in graph.operations:
+        if not operation.has_code:
+            continue
+        layouts = [_usual(graph.values[name], operation.axis) for name in operation.inputs]
+        output = _usual(graph.values[operation.output], operation.axis)
+        choice = None
+        first = operation.inputs[0] if operation.inputs else ""
+        if first in graph.inputs and not isinstance(operation.core, Compute):
+            choice = _from_caller(work, operation, layouts, output)
+        choice = choice or work.ask(operation, layouts, output)
+        work.kernels[operation.output], work.needs[operation.output] = choice.kernel, choice.needs
+
+
+def _from_caller(work: _Layouter, operation: Operation, layouts: list[Layout], output: Layout) -> Choice | None:
+    """Returns the kernel that reads the caller's array as it is, where there is one."""
+    value = work.graph.values[operation.inputs[0]]
+    given = dense(value.shape, value.dtype)
+    if _is_ordered(given, operation, "channels_last"):
+        return None
+    try:
+        choice = work.ask(operation, [given, *layouts[1:]], output)
+    except LookupError:
+        return None
+    return choice if choice.needs.input_order != "channels_last" else None
+
+
+def _usual(value: Value, axis: int, halo: Halo = NO_HALO) -> Layout:
+    """Returns the layout a value has where nothing asks for another."""
+    if len(value.shape) == 4 and axis == 1:
+        pixel = None if value.shape[0] * value.shape[2] * value.shape[3] > 1 or halo else _row_bytes(value)
+        return channels_last(value.shape, value.dtype, halo, pixel=pixel)
+    if len(value.shape) == 2:
+        return channels_last(value.shape, value.dtype, pixel=None if value.shape[0] > 1 else _row_bytes(value))
+    return dense(value.shape, value.dtype)
+
+
+def _row_bytes(value: Value) -> int:
+    return value.shape[1] * np.dtype(value.dtype).itemsize
+
+
+def _collect_halos(work: _Layouter) -> None:
+    """Unites what the readers of each value want around it."""
+    for operation in work.graph.operations:
+        needs = work.needs.get(operation.output)
+        if needs is not None and needs.halo:
+            name = operation.inputs[0]
+            work.halos[name] = work.halos.get(name, NO_HALO).union(needs.halo)
+
+
+# -- who shares a buffer with whom
+
+
+def _find_homes(work: _Layouter) -> None:
+    """Goes backwards, so that a home is known before those who move into it."""
+    graph = work.graph
+    consumers, producers = graph.consumers(), graph.producers()
+    last_use = _last_uses(graph, consumers)
+
+    def movable(name: str) -> bool:
+        """Whether the value is computed here, by code or a concatenation, and has no place yet."""
+        place = producers.get(name)
+        if place is None or name in graph.outputs or name in work.homes:
+            return False
+        return not graph.operations[place].is_view
+
+    for index in reversed(range(len(graph.operations))):
+        operation = graph.operations[index]
+        if isinstance(operation.core, Concatenate):
+            _move_into_slices(work, operation, operation.core.axis, movable)
+        elif isinstance(operation.core, Reshape):
+            name = operation.inputs[0]
+            if operation.output in graph.outputs and movable(name) and not work.halos.get(name, NO_HALO):
+                value = graph.values[name]
+                if _can_write(work, graph.operations[producers[name]], dense(value.shape, value.dtype)):
+                    work.homes[name] = Home(operation.output)
+        elif operation.has_code:
+            for name in _dying(graph, operation):
+                if (
+                    movable(name)
+                    and last_use[name] == (index, True)
+                    and _root(work, operation.output) not in graph.outputs
+                    and _fits_home(work, graph.operations[producers[name]], operation)
+                ):
+                    work.homes[name] = Home(operation.output)
+                    break
+
+
+def _move_into_slices(work: _Layouter, operation: Operation, axis: int, movable: Callable[[str], bool]) -> None:
+    graph = work.graph
+    producers = graph.producers()
+    whole = graph.values[operation.output]
+    is_output = _root(work, operation.output) in graph.outputs
+    start = 0
+    for name in operation.inputs:
+        shape = graph.values[name].shape
+        begin = start
+        start += shape[axis]
+        if not movable(name) or operation.inputs.count(name) > 1:
+            continue
+        if work.halos.get(name, NO_HALO) and (axis != 1 or is_output):
+            continue
+        layout = (
+            dense(whole.shape, whole.dtype) if is_output else _usual(whole, operation.axis if len(shape) != 4 else 1)
+        )
+        starts = tuple(begin if i == axis else 0 for i in range(len(shape)))
+        if _can_write(work, graph.operations[producers[name]], View("", 0, layout).slice(starts, shape).layout):
+            work.homes[name] = Home(operation.output, starts)
+
+
+def _dying(graph: Graph, operation: Operation) -> list[str]:
+    """Returns the operands in whose place the result may be written: like it, and read element by element only."""
+    output = graph.values[operation.output]
+    first = 0 if isinstance(operation.core, Compute) else 1
+    core_reads = operation.inputs[:first]
+    return [
+        name
+        for name in operation.inputs[first:]
+        if name not in core_reads
+        and (graph.values[name].shape, graph.values[name].dtype) == (output.shape, output.dtype)
+    ]
+
+
+def _last_uses(graph: Graph, consumers: dict[str, list[int]]) -> dict[str, tuple[int, bool]]:
+    """Returns for each value the index of the last operation that reads it, and whether it does so directly.
+
+    Who reads a view of it, or a concatenation that it may be part of, reads it.
+    """
+    found: dict[str, tuple[int, bool]] = {}
+    for name in reversed(list(_in_order(graph))):
+        uses = [(-1, True)]
+        for index in consumers[name]:
+            operation = graph.operations[index]
+            uses.append((index, operation.has_code))
+            if not operation.has_code:
+                later = found[operation.output][0]
+                uses.append((later, False))
+                if operation.output in graph.outputs:
+                    uses.append((len(graph.operations), False))
+        last = max(use[0] for use in uses)
+        found[name] = (last, all(direct for index, direct in uses if index == last))
+    return found
+
+
+def _in_order(graph: Graph) -> list[str]:
+    computed = [operation.output for operation in graph.operations]
+    return [*(name for name in graph.values if name not in set(computed)), *computed]
+
+
+def _root(work: _Layouter, name: str) -> str:
+    while name in work.homes:
+        name = work.homes[name].value
+    return name
+
+
+def _can_write(work: _Layouter, operation: Operation, layout: Layout) -> bool:
+    """Whether the kernel of the operation can write its output so; a concatenation can where its parts do."""
+    if not operation.has_code:
+        return layout.is_channels_last if len(layout.shape) in (2, 4) else True
+    return _is_ordered(layout, operation, work.needs[operation.output].output_order)
+
+
+def _fits_home(work: _Layouter, operation: Operation, host: Operation) -> bool:
+    """Whether the operation can write where its `host` writes."""
+    orders = [work.needs[each.output].output_order for each in (operation, host) if each.has_code]
+    return "dense" not in orders and (operation.axis == host.axis or len(work.graph.values[host.output].shape) != 4)
+
+
+def _is_ordered(layout: Layout, operation: Operation, order: str) -> bool:
+    if order == "any":
+        return True
+    if order == "dense":
+        return layout.is_dense
+    axis = operation.axis if operation.axis < len(layout.shape) else -1
+    return layout.strides[axis] == layout.itemsize or layout.shape[axis] == 1
+
+
+# -- placing
+
+
+def _place_doors(work: _Layouter) -> None:
+    """Gives the caller's arrays and the constants their views."""
+    graph = work.graph
+    for index, name in enumerate(graph.inputs):
+        value = graph.values[name]
+        layout = dense(value.shape, value.dtype)
+        work.buffers[name] = Buffer(name, "input", value.bytes, index)
+        work.views[name] = View(name, 0, layout)
+    for name, array in graph.constants.items():
+        view = constant_view(name, array, channels_last=array.ndim == 4)
+        work.buffers[name] = Buffer(name, "constant", view.layout.span)
+        work.views[name] = view
+
+
+def _view(work: _Layouter, name: str) -> View:
+    """Returns the view of a value that code or a concatenation writes, made with its buffer when first asked for."""
+    if name in work.views:
+        return work.views[name]
+    graph, home = work.graph, work.homes.get(name)
+    value = graph.values[name]
+    if home is None:
+        view = _own_place(work, value)
+    else:
+        whole = _view(work, home.value)
+        if home.starts is not None:
+            view = whole.slice(home.starts, value.shape)
+        elif whole.layout.shape == value.shape:
+            view = whole
+        else:
+            view = View(whole.buffer, whole.offset, dense(value.shape, value.dtype))
+    work.views[name] = view
+    return view
+
+
+def _own_place(work: _Layouter, value: Value) -> View:
+    graph = work.graph
+    producer = graph.operations[graph.producers()[value.name]]
+    plain = dense(value.shape, value.dtype)
+    if value.name in graph.outputs and (producer.is_view or _can_write(work, producer, plain)):
+        index = graph.outputs.index(value.name)
+        work.buffers[f"output {index}"] = Buffer(f"output {index}", "output", value.bytes, index)
+        return View(f"output {index}", 0, plain)
+    needs = work.needs.get(value.name)
+    halo = NO_HALO
+    for name in graph.values:  # all who live here want their halo here
+        if _root(work, name) == value.name:
+            halo = halo.union(work.halos.get(name, NO_HALO))
+    axis = 1 if len(value.shape) == 4 and isinstance(producer.core, Concatenate) else producer.axis
+    layout = plain if needs is not None and needs.output_order == "dense" else _usual(value, axis, halo)
+    return _new_buffer(work, value.name, layout)
+
+
+def _new_buffer(work: _Layouter, name: str, layout: Layout) -> View:
+    work.buffers[name] = Buffer(name, "arena", layout.span)
+    work.wholes[name] = View(name, layout.before, layout)
+    return work.wholes[name]
+
+
+# -- steps
+
+
+def _add(work: _Layouter, operation: Operation) -> None:
+    graph = work.graph
+    if operation.is_view:
+        _add_view(work, operation)
+    elif isinstance(operation.core, Concatenate):
+        whole, start = _view(work, operation.output), 0
+        for name in operation.inputs:
+            shape = graph.values[name].shape
+            starts = tuple(start if i == operation.core.axis else 0 for i in range(len(shape)))
+            part = whole.slice(starts, shape)
+            if (work.views[name].buffer, work.views[name].offset) != (part.buffer, part.offset):
+                _copy(work, name, work.views[name], part)
+            start += shape[operation.core.axis]
+    else:
+        inputs = tuple(_readable(work, operation, place) for place in range(len(operation.inputs)))
+        kernel = work.kernels[operation.output]
+        work.steps.append(Step(operation.name, operation, inputs, _view(work, operation.output), kernel))
+    _copy_to_output(work, operation.output)
+
+
+def _add_view(work: _Layouter, operation: Operation) -> None:
+    source, shape = work.views[operation.inputs[0]], work.graph.values[operation.output].shape
+    core = operation.core
+    if isinstance(core, Transpose):
+        view: View | None = source.transpose(core.permutation)
+    elif isinstance(core, Slice):
+        view = source.slice(core.starts, shape, core.steps)
+    else:
+        view = source.reshape(shape)
+        if view is None:
+            value = work.graph.values[operation.inputs[0]]
+            plain = _new_buffer(work, f"{value.name} (dense)", dense(value.shape, value.dtype))
+            _copy(work, value.name, source, plain)
+            view = plain.reshape(shape)
+    assert view is not None
+    work.views[operation.output] = view
+
+
+def _readable(work: _Layouter, operation: Operation, place: int) -> View:
+    """Returns a view of an operand that the operation's kernel can read: the value's own, or a copy."""
+    needs, name = work.needs[operation.output], operation.inputs[place]
+    view = work.views[name]
+    if place == 0 or isinstance(operation.core, Compute):
+        order, halo = needs.input_order, needs.halo if place == 0 else NO_HALO
+    else:
+        order, halo = ("any" if needs.output_order == "any" else "channels_last"), NO_HALO
+    repeats = place > 0 and 0 in (view.layout.strides[operation.axis], view.layout.shape[operation.axis] - 1)
+    if (repeats or _is_ordered(view.layout, operation, order)) and view.layout.halo.covers(halo):
+        return view
+    key = (name, order, operation.axis == 1)
+    if key not in work.copies:
+        value = work.graph.values[name]
+        wanted = work.halos.get(name, NO_HALO)
+        layout = dense(value.shape, value.dtype) if order == "dense" else _channels_together(value, operation, wanted)
+        work.copies[key] = _new_buffer(work, f"{name} ({order.replace('_', ' ')})", layout)
+        _copy(work, name, view, work.copies[key])
+    return work.copies[key]
+
+
+def _channels_together(value: Value, operation: Operation, halo: Halo) -> Layout:
+    """Returns a layout in which the channels of the operation lie together."""
+    if operation.axis == 1:
+        return _usual(value, 1, halo)
+    return dense(value.shape, value.dtype)
+
+
+def _copy(work: _Layouter, name: str, source: View, target: View) -> None:
+    operation = Operation(f"copy {name}", Compute(), (name,), name)
+    layouts = [source.layout], replace(target.layout, halo=NO_HALO)
+    work.steps.append(Step(f"copy {name}", operation, (source,), target, work.ask(operation, *layouts).kernel))
+
+
+def _copy_to_output(work: _Layouter, name: str) -> None:
+    """Copies a value that is an output of the graph and lies elsewhere."""
+    if name not in work.graph.outputs:
+        return
+    index = work.graph.outputs.index(name)
+    value = work.graph.values[name]
+    buffer = f"output {index}"
+    if work.views[name].buffer == buffer:
+        return
+    work.buffers[buffer] = Buffer(buffer, "output", value.bytes, index)
+    _copy(work, name, work.views[name], View(buffer, 0, dense(value.shape, value.dtype)))
+
+
+def _add_borders(work: _Layouter) -> None:
+    """Puts the step that clears a halo before the first that writes into its buffer."""
+    steps: list[Step] = []
+    for step in work.steps:
+        whole = work.wholes.pop(step.output.buffer, None)
+        if whole is not None and whole.layout.halo:
+            kernel = work.ask(None, [], whole.layout).kernel
+            steps.append(Step(f"border of {whole.buffer}", None, (), whole, kernel))
+        steps.append(step)
+    work.steps = steps

@@ -1,0 +1,104 @@
+"""From an operation and the layouts it works on to the problem a kernel is asked to solve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from strop.compiler.kernels.contract import Border, Convolution, Pointwise, Pool, Problem
+from strop.compiler.layouts import NO_HALO, Layout, Shape
+from strop.compiler.levels import Convolve, Operation, PoolWindow
+
+
+def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: Layout) -> Problem:
+    """Returns the problem; kernels see channels as axis 1 and broadcasting as strides of 0. None: a border.
+
+    Raises ValueError where rows x channels cannot be seen as an image.
+    """
+    if operation is None:
+        return Border((), output)
+    # A halo matters where it is read: that of the output does not, and would make equal kernels look different.
+    output = replace(output, halo=NO_HALO)
+    core, epilogue, channels = operation.core, operation.epilogue, len(operation.channels)
+    if isinstance(core, Convolve):
+        first, *others = inputs
+        operands = [broadcast(layout, output.shape) for layout in others]
+        if core.rows:
+            first, output, *operands = as_rows([first, output, *operands])
+        return Convolution(
+            (first, *operands),
+            output,
+            epilogue,
+            channels,
+            weights=core.weights.shape,
+            strides=core.strides,
+            dilations=core.dilations,
+            pads=core.pads,
+            groups=core.groups,
+            weight_dtype=str(core.weights.dtype),
+            accumulator=core.accumulator,
+            input_zero=core.input_zero,
+        )
+    if isinstance(core, PoolWindow):
+        first, *others = inputs
+        return Pool(
+            (first, *(broadcast(layout, output.shape) for layout in others)),
+            output,
+            epilogue,
+            channels,
+            kind=core.kind,
+            kernel=core.kernel,
+            strides=core.strides,
+            dilations=core.dilations,
+            pads=core.pads,
+            count_pads=core.count_pads,
+        )
+    operands = [_channel_second(broadcast(layout, output.shape), operation.axis) for layout in inputs]
+    return Pointwise(tuple(operands), _channel_second(output, operation.axis), epilogue, channels)
+
+
+def broadcast(layout: Layout, shape: Shape) -> Layout:
+    """Returns the layout under the shape it is broadcast to: what repeats has stride 0."""
+    if layout.shape == shape:
+        return replace(layout, halo=NO_HALO)
+    pairs = zip(layout.strides, layout.shape, shape, strict=True)
+    return Layout(shape, tuple(0 if mine == 1 < whole else stride for stride, mine, whole in pairs), layout.dtype)
+
+
+def as_rows(layouts: Sequence[Layout]) -> list[Layout]:
+    """Returns rows x channels (channels last) as images of 1 x channels x rows; all have the same rows.
+
+    Axes of rows that no strides can join stay apart, up to three. Raises ValueError where there are more.
+    """
+    shape = layouts[0].shape[:-1]
+    rows: list[tuple[int, list[int]]] = []
+    for axis, extent in enumerate(shape):
+        steps = [layout.strides[axis] for layout in layouts]
+        if extent == 1:
+            continue
+        if rows and all(outer == extent * inner for outer, inner in zip(rows[-1][1], steps, strict=True)):
+            rows[-1] = (rows[-1][0] * extent, steps)
+        else:
+            rows.append((extent, steps))
+    if len(rows) > 3:
+        raise ValueError(f"rows of {len(rows)} axes")
+    images = []
+    for index, layout in enumerate(layouts):
+        channels, item = layout.shape[-1], layout.strides[-1]
+        pixel = [(extent, steps[index]) for extent, steps in rows] or [(1, channels * layout.itemsize)]
+        while len(pixel) < 3:
+            pixel.insert(0, (1, pixel[0][0] * pixel[0][1]))
+        extents, strides = zip(*pixel, strict=True)
+        images.append(Layout((extents[0], channels, *extents[1:]), (strides[0], item, *strides[1:]), layout.dtype))
+    return images
+
+
+def _channel_second(layout: Layout, axis: int) -> Layout:
+    """Returns the layout with the axis of channels as axis 1, which it is or the last one."""
+    rank = len(layout.shape)
+    if rank < 2:
+        return replace(layout, shape=(1,) * (2 - rank) + layout.shape, strides=(0,) * (2 - rank) + layout.strides)
+    if axis == 1:
+        return layout
+    order = [0, axis, *(other for other in range(1, rank) if other != axis)]
+    return Layout(tuple(layout.shape[i] for i in order), tuple(layout.strides[i] for i in order), layout.dtype)

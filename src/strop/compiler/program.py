@@ -1,0 +1,240 @@
+"""The compiler's pipeline: from a model to an image, as one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from strop.compiler.choose import Choice, choose
+from strop.compiler.fuse import fuse
+from strop.compiler.image import make_image
+from strop.compiler.isa.table import Isa, get_isa
+from strop.compiler.kernels.contract import Code, Problem
+from strop.compiler.layout import Ask, lay_out
+from strop.compiler.layouts import ALIGNMENT, SLACK, Layout
+from strop.compiler.levels import Convolve, Graph, Operation
+from strop.compiler.link import link
+from strop.compiler.lower import lower, prepare
+from strop.compiler.machine_code import compile_objects
+from strop.compiler.object_cache import ObjectCache
+from strop.compiler.plan import PlanTask, ProgramPlan, make_plan
+from strop.compiler.problems import problem_of
+from strop.compiler.runtime_code import emit_runtime
+from strop.compiler.verify import verify_graph, verify_plan, verify_views
+from strop.compiler.views import Step, View, ViewGraph, constant_bytes
+from strop.errors import NotSupportedError
+from strop.loader.image import Image
+from strop.loader.plan import Argument, Plan, Task, Tensor
+from strop.model.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class CompileSettings:
+    """isa: the level to emit code for; winograd: whether it may be used; verify: whether each level is checked."""
+
+    isa: str
+    winograd: Literal["auto", "off"] = "auto"
+    verify: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A compiled model: the image that runs, and every level it came through, for `explain` and tests."""
+
+    settings: CompileSettings
+    operations: Graph
+    fused: Graph
+    views: ViewGraph
+    plan: ProgramPlan
+    codes: tuple[Code, ...]
+    image: Image
+
+
+def compile_program(model: Model, settings: CompileSettings, *, cache: ObjectCache | None = None) -> Program:
+    """Returns the program of a model with static shapes.
+
+    Raises NotSupportedError `unsupported.model` where a node has no kernel: `partition` says which, and cuts them out.
+    """
+    isa = get_isa(settings.isa)
+    operations = _lowered(model)
+    fused = fuse(operations)
+    views = lay_out(fused, asking(isa, settings.winograd))
+    plan = make_plan(views, isa, scheduling(isa))
+    if settings.verify:
+        for graph in (operations, fused):
+            verify_graph(graph)
+        verify_views(views)
+        verify_plan(plan)
+    codes = emit_codes(plan)
+    packed = pack_weights(plan)
+    irs = {symbol: ir for code in codes for symbol, ir in code.objects.items()} | dict(emit_runtime(isa))
+    blob = link(list(compile_objects(irs, isa, cache).values()), isa)
+    image = make_image(loader_plan(plan, codes, packed), blob, packed.data.data)
+    return Program(settings, operations, fused, views, plan, codes, image)
+
+
+def _lowered(model: Model) -> Graph:
+    lowered = lower(prepare(model), name=model.name)
+    if lowered.reasons:
+        node, reason = next(iter(lowered.reasons.items()))
+        raise NotSupportedError(
+            "unsupported.model",
+            "a node has no native kernel",
+            where=f"{model.name}, node {node!r}",
+            got=f"{reason}; {len(lowered.reasons)} such nodes",
+            hint='engine="native" runs such nodes on ONNX Runtime; strop explain names them',
+        )
+    return lowered.graph
+
+
+# -- choosing
+
+
+def asking(isa: Isa, winograd: Literal["auto", "off"] = "auto") -> Ask:
+    """Returns the question that layout asks for each operation: which kernel, and what it needs."""
+    known: dict[Problem, Choice] = {}
+
+    def ask(operation: Operation | None, inputs: list[Layout], output: Layout) -> Choice:
+        problem = problem_of(operation, inputs, output)
+        if operation is not None and isinstance(operation.core, Convolve):
+            return choose(problem, isa, weights=operation.core.weights, winograd=winograd)
+        if problem not in known:
+            known[problem] = choose(problem, isa)
+        return known[problem]
+
+    return ask
+
+
+def scheduling(isa: Isa) -> Callable[[Step, Problem], Choice]:
+    """Returns the question that planning asks for each step: which schedule of its kernel."""
+
+    def schedule(step: Step, problem: Problem) -> Choice:
+        core = None if step.operation is None else step.operation.core
+        weights = core.weights if isinstance(core, Convolve) else None
+        return choose(problem, isa, weights=weights, kernels=(step.kernel,))
+
+    return schedule
+
+
+# -- code and weights
+
+
+def emit_codes(plan: ProgramPlan) -> tuple[Code, ...]:
+    """Returns the code of each task; equal problems share it."""
+    known: dict[tuple[str, Problem, object], Code] = {}
+    codes = []
+    for task in plan.tasks:
+        key = (task.kernel.family, task.problem, task.schedule)
+        if key not in known:
+            known[key] = task.kernel.emit(task.problem, task.schedule, plan.isa)
+        codes.append(known[key])
+    return tuple(codes)
+
+
+@dataclass(slots=True)
+class PackedWeights:
+    """All weights as bytes, and where each task's arrays ("weights0" ...) and each constant begin."""
+
+    data: np.ndarray
+    tasks: list[list[int]] = field(default_factory=list)
+    constants: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of weights, without the slack behind them."""
+        return len(self.data) - SLACK
+
+
+def pack_weights(plan: ProgramPlan) -> PackedWeights:
+    """Returns the weights in the order in which the plan reads them."""
+    placed: list[tuple[int, np.ndarray]] = []
+    end = 0
+
+    def put(array: np.ndarray) -> int:
+        nonlocal end
+        start = -(-end // ALIGNMENT) * ALIGNMENT
+        placed.append((start, array.reshape(-1).view(np.uint8)))
+        end = start + array.nbytes
+        return start
+
+    result = PackedWeights(np.empty(0, np.uint8))
+    for task in plan.tasks:
+        result.tasks.append([put(array) for array in _packed(task, plan.isa)])
+        for view in task.step.inputs:
+            if plan.views.buffers[view.buffer].kind == "constant" and view.buffer not in result.constants:
+                array = plan.views.graph.constants[view.buffer]
+                result.constants[view.buffer] = put(constant_bytes(array, view.layout))
+    result.data = np.zeros(end + SLACK, np.uint8)
+    for start, array in placed:
+        result.data[start : start + len(array)] = array
+    return result
+
+
+def _packed(task: PlanTask, isa: Isa) -> list[np.ndarray]:
+    operation = task.step.operation
+    if operation is None:
+        return []
+    core, channels = operation.core, list(operation.channels)
+    weights = core.weights if isinstance(core, Convolve) else np.empty(0, np.float32)
+    if isinstance(core, Convolve) and core.bias is not None:
+        channels.append(core.bias)
+    return task.kernel.pack(task.problem, task.schedule, isa, weights, channels)
+
+
+def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeights) -> Plan:
+    """Returns the plan as the loader runs it."""
+    graph = plan.views.graph
+
+    def tensors(names: tuple[str, ...]) -> tuple[Tensor, ...]:
+        return tuple(Tensor(name, graph.values[name].dtype, graph.values[name].shape) for name in names)
+
+    tasks = []
+    for number, (task, code) in enumerate(zip(plan.tasks, codes, strict=True)):
+        operation = task.step.operation
+        tasks.append(
+            Task(
+                name=task.step.name,
+                symbol=code.symbol,
+                arguments=tuple(_argument(name, plan, task.step, packed, number) for name in code.arguments),
+                units=task.split.units,
+                grain=task.split.grain,
+                wait=task.wait,
+                origin=() if operation is None else operation.origin,
+                kernel=task.kernel.family,
+                tile=str(task.schedule),
+                flops=float(task.cost.flops),
+                bytes=float(sum(task.cost.bytes.values())),
+            )
+        )
+    return Plan(
+        level=plan.isa.level,
+        inputs=tensors(graph.inputs),
+        outputs=tensors(graph.outputs),
+        tasks=tuple(tasks),
+        arena=plan.arena.bytes,
+        workspace=plan.workspace,
+        weights=packed.bytes,
+    )
+
+
+def _argument(name: str, plan: ProgramPlan, step: Step, packed: PackedWeights, number: int) -> Argument:
+    """Returns the word of a task's record that a kernel calls `name`."""
+    if name in ("begin", "end"):
+        return Argument("begin" if name == "begin" else "end")
+    if name == "workspace":
+        return Argument("workspace", 0)
+    if name.startswith("weights"):
+        return Argument("weights", packed.tasks[number][int(name.removeprefix("weights"))])
+    return _place(step.output if name == "output" else step.inputs[int(name.removeprefix("input"))], plan, packed)
+
+
+def _place(view: View, plan: ProgramPlan, packed: PackedWeights) -> Argument:
+    buffer = plan.views.buffers[view.buffer]
+    if buffer.kind == "constant":
+        return Argument("weights", packed.constants[view.buffer] + view.offset)
+    if buffer.kind == "arena":
+        return Argument("arena", plan.offset(view))
+    return Argument(buffer.kind, view.offset, buffer.index)

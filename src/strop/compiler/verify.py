@@ -1,0 +1,138 @@
+"""What must hold at each level. Run between levels by tests and where a setting asks; raises AssertionError."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from strop.compiler import expressions
+from strop.compiler.isa.table import ISAS
+from strop.compiler.layouts import ALIGNMENT, Layout
+from strop.compiler.levels import Compute, Concatenate, Convolve, Graph, Operation, PoolWindow, Reshape, Transpose
+from strop.compiler.memory import spans_of
+from strop.compiler.plan import ProgramPlan
+from strop.compiler.problems import problem_of
+from strop.compiler.views import Step, View, ViewGraph
+
+
+def verify_graph(graph: Graph) -> None:
+    """Checks operations, fused or not: single assignment, order, shapes, operands and channels of epilogues."""
+    known = {*graph.inputs, *graph.constants}
+    for operation in graph.operations:
+        place = f"{operation.name} ({operation.core})"
+        for name in operation.inputs:
+            _check(name in known, place, f"reads {name!r}, which nothing computed before")
+        _check(operation.output not in known, place, f"computes {operation.output!r} a second time")
+        known.add(operation.output)
+        _check_shapes(graph, operation, place)
+        _check_epilogue(graph, operation, place)
+    for name in graph.outputs:
+        _check(name in known, graph.name, f"has the output {name!r}, which nothing computes")
+
+
+def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
+    core, output = operation.core, graph.values[operation.output].shape
+    inputs = [graph.values[name].shape for name in operation.inputs]
+    if isinstance(core, Reshape):
+        _check(math.prod(inputs[0]) == math.prod(output), place, "changes the number of elements")
+    elif isinstance(core, Transpose):
+        _check(output == tuple(inputs[0][axis] for axis in core.permutation), place, "has another shape")
+    elif isinstance(core, Concatenate):
+        _check(output[core.axis] == sum(shape[core.axis] for shape in inputs), place, "has another extent")
+    elif isinstance(core, Convolve):
+        channels = inputs[0][-1 if core.rows else 1]
+        _check(
+            channels == core.weights.shape[1] * core.groups, place, f"has weights for other than {channels} channels"
+        )
+        _check(output[operation.axis] == core.weights.shape[0], place, "has weights for other outputs")
+    elif isinstance(core, PoolWindow):
+        _check(output[:2] == inputs[0][:2], place, "changes images or channels")
+    if operation.has_code:
+        for shape in inputs[0 if isinstance(core, Compute) else 1 :]:
+            _check(np.broadcast_shapes(shape, output) == output, place, f"reads {shape}, which is larger than {output}")
+            _check(len(shape) == len(output), place, f"reads {shape}, which has not the axes of {output}")
+
+
+def _check_epilogue(graph: Graph, operation: Operation, place: str) -> None:
+    used = expressions.operands(operation.epilogue)
+    if not operation.has_code:
+        _check(operation.epilogue == expressions.IDENTITY, place, "has an epilogue and no code")
+        return
+    _check(not used or used[-1] < max(1, len(operation.inputs)), place, f"has no operand {used[-1:]}")
+    numbers = expressions.channels(operation.epilogue)
+    _check(numbers == list(range(len(operation.channels))), place, "does not read exactly its vectors")
+    output = graph.values[operation.output]
+    _check(operation.epilogue.dtype == output.dtype, place, f"gives {operation.epilogue.dtype}, not {output.dtype}")
+    for vector in operation.channels:
+        extent = output.shape[operation.axis] if output.shape else 1
+        _check(vector.shape == (extent,), place, f"has a vector of {vector.shape} for {extent} channels")
+
+
+def verify_views(views: ViewGraph) -> None:
+    """Checks that views stay inside their buffers, that kernels accept them, and that what is read was written."""
+    for name, view in views.views.items():
+        _check_inside(views, view, name)
+    written = {name for name, buffer in views.buffers.items() if buffer.kind in ("input", "constant")}
+    for step in views.steps:
+        for view in step.inputs:
+            _check_inside(views, view, step.name)
+            _check(view.buffer in written, step.name, f"reads {view.buffer!r}, which nothing wrote")
+        _check_inside(views, step.output, step.name)
+        _check(views.buffers[step.output.buffer].kind in ("arena", "output"), step.name, "writes what is not its own")
+        written.add(step.output.buffer)
+        _check(not _overlaps_itself(step.output.layout), step.name, "writes an element over another")
+        _check_kernel(step)
+    for index in range(len(views.graph.outputs)):
+        _check(f"output {index}" in written, views.graph.name, f"does not write output {index}")
+
+
+def _check_kernel(step: Step) -> None:
+    """Whether the step's kernel accepts its views, halo included (which depends on no instruction set)."""
+    problem = problem_of(step.operation, [view.layout for view in step.inputs], step.output.layout)
+    reason = step.kernel.accepts(problem, ISAS[0])
+    _check(not reason, step.name, f"is refused by {step.kernel.family}: {reason}")
+    if problem.inputs:
+        halo = step.kernel.needs(problem, ISAS[0]).halo
+        _check(problem.inputs[0].halo.covers(halo), step.name, f"needs {halo}, there is {problem.inputs[0].halo}")
+
+
+def _check_inside(views: ViewGraph, view: View, place: str) -> None:
+    buffer = views.buffers[view.buffer]
+    begin = view.offset - view.layout.before
+    end = begin + view.layout.span
+    _check(begin >= 0 and end <= buffer.bytes, place, f"reaches from {begin} to {end} of {buffer.bytes} bytes")
+
+
+def verify_plan(plan: ProgramPlan) -> None:
+    """Checks that buffers in use at the same time do not overlap, and that all lie in the arena and are aligned."""
+    spans, offsets = spans_of(plan.views), plan.arena.offsets
+    for name, span in spans.items():
+        _check(offsets[name] % ALIGNMENT == 0, name, f"begins at {offsets[name]}, not at a multiple of {ALIGNMENT}")
+        _check(offsets[name] + span.bytes <= plan.arena.bytes, name, "reaches beyond the arena")
+    names = list(spans)
+    for index, name in enumerate(names):
+        for other in names[:index]:
+            apart = (
+                offsets[name] + spans[name].bytes <= offsets[other]
+                or offsets[other] + spans[other].bytes <= offsets[name]
+            )
+            _check(apart or not spans[name].meets(spans[other]), name, f"overlaps {other!r} while both are in use")
+    for task in plan.tasks:
+        _check(task.split.units >= 1 and task.split.grain >= 1, task.step.name, "cannot be divided")
+
+
+def _overlaps_itself(layout: Layout) -> bool:
+    """Whether two elements of a layout share a byte."""
+    axes = sorted((s, n) for n, s in zip(layout.shape, layout.strides, strict=True) if n > 1)
+    reach = layout.itemsize
+    for stride, extent in axes:
+        if stride < reach:
+            return True
+        reach = stride * (extent - 1) + reach
+    return False
+
+
+def _check(holds: bool, place: str, what: str) -> None:
+    if not holds:
+        raise AssertionError(f"{place} {what}")
