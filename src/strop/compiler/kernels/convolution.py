@@ -21,19 +21,14 @@ from typing import Final
 
 import numpy as np
 
-from strop.compiler.emit import Function, Module, Number, Value
+from strop.compiler.emit import Module, Number, Value
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
-from strop.compiler.kernels.convolution_geometry import (
-    Geometry,
-    Steps,
-    halo_of,
-    refuses_convolution,
-    runs_of,
-)
-from strop.compiler.kernels.matrix_tile import PANEL, STEP, Context, Extra, Tile
+from strop.compiler.kernels.convolution_geometry import Geometry, halo_of, refuses_convolution, runs_of, steps_of
+from strop.compiler.kernels.matrix_nest import MatrixNest, Prefetch, Runs
+from strop.compiler.kernels.matrix_tile import PANEL, step_count
 from strop.compiler.kernels.packing import pack_channel_blocks, pack_panels
-from strop.compiler.kernels.record import Record, start_kernel
+from strop.compiler.kernels.record import start_kernel
 
 _L2: Final = 2**20
 """Bytes of L2 that schedules count on."""
@@ -47,24 +42,15 @@ _UNITS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class DirectSchedule:
-    """How a direct convolution is scheduled.
-
-    pixels: at most so many in a tile; vectors: of output channels in a tile; block: tiles of a unit. Prefetches: near:
-    weights, so many bytes ahead, into L1; far: the next panel into L2; early: what the epilogue reads or writes, at the
-    tile's start; soon: the next tile's pixels into L1, where they lie in one run.
-    """
+    """pixels: at most so many in a tile; vectors: of output channels in a tile; block: tiles of a unit."""
 
     pixels: int
     vectors: int
     block: int
-    near: int = 512
-    far: bool = True
-    early: bool = False
-    soon: bool = False
+    fetch: Prefetch
 
     def __str__(self) -> str:
-        flags = "".join(flag[0] for flag in ("far", "early", "soon") if getattr(self, flag))
-        return f"t{self.pixels}x{self.vectors}b{self.block}n{self.near}{flags}"
+        return f"t{self.pixels}x{self.vectors}b{self.block}{self.fetch}"
 
 
 class DirectConvolution:
@@ -93,7 +79,8 @@ class DirectConvolution:
     def cost(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Cost:
         """Returns the multiply-adds, how busy whole tiles keep the units for them, and weights and images once each."""
         assert isinstance(problem, Convolution)
-        cycles = _Nest(problem, schedule, isa).cycles()
+        nest = _nest(problem, schedule, isa)
+        cycles = nest.cycles(nest.geometry.sizes())
         ideal = problem.macs / (2 * isa.lanes * (1 if problem.accumulator == "float32" else 4))
         images = sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output))
         weights = problem.weights[0] * problem.weights[1] * problem.weights[2] * problem.weights[3]
@@ -103,7 +90,8 @@ class DirectConvolution:
     def split(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Split:
         """Divides blocks of pixels times panels of output channels."""
         assert isinstance(problem, Convolution)
-        return Split(_Nest(problem, schedule, isa).units)
+        nest = _nest(problem, schedule, isa)
+        return Split(-(-nest.geometry.tiles // nest.block) * nest.columns * problem.groups)
 
     def workspace(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> int:
         """Needs none."""
@@ -129,185 +117,39 @@ class DirectConvolution:
         arguments = ("input0", "output", *extras, "weights0", "weights1", "begin", "end")
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments)
-        nest = _Nest(problem, schedule, isa)
-        nest.emit(f, record)
+        nest = _nest(problem, schedule, isa)
+        begin, groups = record["begin"], nest.columns * problem.groups
+        context = nest.context(f)
+        outputs = [record[name] for name in ("output", *extras)]
+
+        def unit(index: Number, _: list[Value]) -> None:
+            number = f.add(begin, index)
+            first = f.mul(f.divide(number, groups), nest.block)
+            count = f.minimum(nest.block, f.sub(nest.geometry.tiles, first))
+            nest.run(
+                f,
+                f.remainder(number, groups),
+                first,
+                count if nest.geometry.tiles % nest.block else nest.block,
+                pixels=record["input0"],
+                packed=(record["weights0"], record["weights1"]),
+                outputs=outputs,
+                context=context,
+            )
+
+        f.loop(f.sub(record["end"], begin), unit, may_be_empty=True)
         f.ret()
-        objects = {symbol: module.text()}
-        for tile in nest.used:
-            objects[tile.symbol(isa)] = tile.emit(isa)
+        objects = {symbol: module.text()} | {tile.symbol(isa): tile.emit(isa) for tile in nest.used}
         return Code(symbol, arguments, objects)
 
 
-class _Nest:
-    """The loops over blocks, output channels and tiles, and what they are made of."""
-
-    def __init__(self, problem: Convolution, schedule: DirectSchedule, isa: Isa) -> None:
-        self.problem, self.schedule, self.isa = problem, schedule, isa
-        self.geometry = Geometry(problem, schedule.pixels)
-        self.taps, self.run = runs_of(problem)
-        self.steps = -(-self.run * problem.inputs[0].itemsize // STEP)
-        self.unroll, self.is_one_pass, self.has_rest = _passes(self.steps)
-        each = problem.weights[0] // problem.groups
-        self.width = schedule.vectors * isa.lanes
-        self.full, self.rest = divmod(each, self.width)
-        self.columns = self.full + bool(self.rest)
-        self.tiles = self.geometry.tiles
-        self.block = min(schedule.block, self.tiles)
-        self.blocks = -(-self.tiles // self.block)
-        self.units = self.blocks * self.columns * problem.groups
-        self.panel_bytes = len(self.taps) * self.steps * PANEL * STEP
-        self.panels = -(-each // PANEL)
-        outputs = problem.weights[0]
-        self.broadcast = [outputs > 1 and (x.shape[1] == 1 or x.strides[1] == 0) for x in problem.inputs[1:]]
-        self.used: list[Tile] = []
-
-    def tile(self, rows: int, columns: int, *, is_last: bool) -> Tile:
-        """Returns the tile of a size, for whole groups of output channels or for the last one."""
-        geometry, problem, schedule, isa = self.geometry, self.problem, self.schedule, self.isa
-        vectors, lanes = schedule.vectors, 0
-        if is_last:
-            vectors = -(-self.rest // isa.lanes)
-            lanes = self.rest % isa.lanes
-        panels = -(-vectors * isa.lanes // PANEL)
-
-        def steps(between: Steps) -> tuple[int, int]:  # those that the tile uses, so that equal tiles compare equal
-            return between.pixel if columns > 1 else 0, between.row if rows > 1 else 0
-
-        extras = tuple(
-            Extra(layout.dtype, *steps(between), is_broadcast)
-            for layout, between, is_broadcast in zip(problem.inputs[1:], geometry.extras, self.broadcast, strict=True)
-        )
-        tile = Tile(
-            rows,
-            columns,
-            vectors,
-            *steps(geometry.input),
-            *steps(geometry.output),
-            problem.epilogue,
-            problem.channels,
-            extras,
-            problem.output.dtype,
-            problem.accumulator,
-            lanes,
-            len(self.taps) > 1,
-            self.unroll,
-            self.is_one_pass,
-            self.has_rest,
-            near=schedule.near,
-            early=schedule.early,
-            soon=-(-rows * columns * self.unroll * STEP // 64) if schedule.soon else 0,
-            sets=_sets(rows * columns * vectors, self.unroll),
-            far=-(-panels * self.unroll // self.block) if schedule.far else 0,
-        )
-        if tile not in self.used:
-            self.used.append(tile)
-        return tile
-
-    def emit(self, f: Function, record: Record) -> None:
-        """Emits the loop over units begin .. end."""
-        context = self.context(f)
-        first = record["begin"]
-        count = f.sub(record["end"], first)
-        groups = self.columns * self.problem.groups
-
-        def unit(index: Number, _: list[Value]) -> None:
-            number = f.add(first, index)
-            self.unit(f, record, context, f.divide(number, groups), f.remainder(number, groups))
-
-        f.loop(count, unit, may_be_empty=True)
-
-    def cycles(self) -> float:
-        """Returns about how many cycles all units take together."""
-        geometry, steps = self.geometry, len(self.taps) * self.steps
-        widths = [(self.schedule.vectors, self.full), (-(-self.rest // self.isa.lanes), 1 if self.rest else 0)]
-        total = 0.0
-        for down, rows in ((geometry.down.many, geometry.down.size), (geometry.down.rest, geometry.down.size - 1)):
-            for across, columns in (
-                (geometry.across.many, geometry.across.size),
-                (geometry.across.rest, geometry.across.size - 1),
-            ):
-                for vectors, count in widths:
-                    products = rows * columns * vectors
-                    latency = 4 / _sets(products, self.unroll) if products else 0
-                    step = max(products / 2, 0.55 * (rows * columns + vectors), latency)
-                    total += down * across * count * (step * steps + products + 30)
-        return total * geometry.images * self.problem.groups
-
-    def context(self, f: Function) -> Value:
-        """Puts what all tiles share on the stack."""
-        context = f.op("ptr", f"alloca [{Context.WORDS} x i64], align 8")
-        table = f"[{len(self.taps)} x i64]"
-        entries = ", ".join(f"i64 {offset}" for offset in self.taps)
-        f.module.add_global(f"@taps = private unnamed_addr constant {table} [{entries}], align 8")
-        words: dict[int, Value | int] = {
-            Context.TAPS: Value("@taps", "ptr"),
-            Context.TAP_COUNT: len(self.taps),
-            Context.PASSES: self.steps // self.unroll,
-            Context.REST: self.steps % self.unroll,
-            Context.PANEL_BYTES: self.panel_bytes,
-        }
-        for word, value in words.items():
-            f.store(value if isinstance(value, Value) else f.number(value), context, 8 * word, align=8)
-        return context
-
-    def unit(self, f: Function, record: Record, context: Value, block: Number, column: Number) -> None:
-        """Emits one unit: a block of tiles times a group of output channels."""
-        problem = self.problem
-        first = f.mul(block, self.block)
-        count = f.minimum(self.block, f.sub(self.tiles, first)) if self.tiles % self.block else self.block
-        group = f.divide(column, self.columns) if problem.groups > 1 else 0
-        within = f.remainder(column, self.columns) if problem.groups > 1 else column
-        each_in, each_out = problem.weights[1], problem.weights[0] // problem.groups
-        lane = f.mul(within, self.width)  # within the group
-        panel = f.add(f.mul(group, self.panels), f.divide(lane, PANEL))
-        place = f.mul(f.remainder(lane, PANEL), STEP) if self.width % PANEL else 0
-        channel = f.add(f.mul(group, each_out), lane)
-        weights = f.offset(f.offset(record["weights0"], f.mul(panel, self.panel_bytes)), place)
-        block_bytes = PANEL * 4 * max(1, problem.channels + (problem.accumulator == "int32"))
-        channels = f.offset(f.offset(record["weights1"], f.mul(panel, block_bytes)), place)
-        base = 0 if len(self.taps) > 1 else self.taps[0]
-        pixels = f.offset(record["input0"], f.add(f.mul(group, each_in * problem.inputs[0].itemsize), base))
-        outputs = [f.offset(record["output"], f.mul(channel, problem.output.itemsize))]
-        for index, layout in enumerate(problem.inputs[1:], start=1):
-            pointer = record[f"input{index}"]
-            is_broadcast = self.broadcast[index - 1]
-            outputs.append(pointer if is_broadcast else f.offset(pointer, f.mul(channel, layout.itemsize)))
-
-        def tiles(is_last: bool) -> None:
-            self.tile_loop(f, first, count, [pixels, weights, channels, context], outputs, is_last=is_last)
-
-        if self.full and self.rest:
-            is_whole = f.compare("ult", f.number(within), f.number(self.full))
-            f.when(is_whole, lambda: tiles(False))
-            f.when(f.op("i1", f"xor i1 {is_whole.text}, true"), lambda: tiles(True))
-        else:
-            tiles(bool(self.rest))
-
-    def tile_loop(
-        self, f: Function, first: Number, count: Number, shared: list[Value], outputs: list[Value], *, is_last: bool
-    ) -> None:
-        """Emits the tiles of a unit."""
-        geometry = self.geometry
-        pixels, weights, channels, context = shared
-        panels = max(1, self.width // PANEL)
-        following = f.offset(weights, panels * self.panel_bytes)
-
-        def one(index: Number, _: list[Value]) -> None:
-            place = geometry.place(f, f.add(first, index))
-
-            def call(rows: int, columns: int) -> None:
-                tile = self.tile(rows, columns, is_last=is_last)
-                share = tile.far * 64 * (len(self.taps) * (self.steps // self.unroll))
-                ahead = f.offset(following, f.minimum(f.mul(index, share), panels * self.panel_bytes))
-                steps = (geometry.output, *geometry.extras)
-                at = [geometry.move(f, pointer, each, place) for pointer, each in zip(outputs, steps, strict=True)]
-                inside = geometry.move(f, pixels, geometry.input, place)
-                soon = f.offset(inside, columns * geometry.input.pixel)
-                tile.call(f, pointers=[inside, weights, at[0], channels, context, ahead, soon], extras=at[1:])
-
-            geometry.by_size(f, place, call)
-
-        f.loop(count, one)
+def _nest(problem: Convolution, schedule: DirectSchedule, isa: Isa) -> MatrixNest:
+    """Returns the loops over tiles and output channels."""
+    geometry = Geometry(problem.output.shape, steps_of(problem), schedule.pixels)
+    offsets, run = runs_of(problem)
+    runs = Runs(tuple(offsets), step_count(run, problem.inputs[0].itemsize))
+    block = min(schedule.block, geometry.tiles)
+    return MatrixNest(problem, isa, geometry, runs, schedule.vectors, block, schedule.fetch)
 
 
 def _tiles(isa: Isa) -> Sequence[tuple[int, int]]:
@@ -323,21 +165,13 @@ def _tiles(isa: Isa) -> Sequence[tuple[int, int]]:
     return ((6, 2), (14, 1), (2, 4)) if isa.fused else ((2, 4), (6, 2))
 
 
-def _sets(products: int, unroll: int) -> int:
-    """Returns the sets of accumulators that keep two units with a latency of four busy."""
-    sets = 1
-    while products * sets < 8 and sets * 2 <= unroll and unroll % (sets * 2) == 0:
-        sets *= 2
-    return sets
-
-
 def _scheduled(problem: Convolution, pixels: int, vectors: int, isa: Isa) -> DirectSchedule:
     """Returns the schedule for a register tile.
 
     Blocks are short, so that a block's pixels stay in L1 or nearly, unless the weights are too many to pass through L2
     again and again; and there are enough units to divide among threads.
     """
-    geometry = Geometry(problem, pixels)
+    geometry = Geometry(problem.output.shape, steps_of(problem), pixels)
     image, output = problem.inputs[0], problem.output
     columns = -(-problem.weights[0] // problem.groups // (vectors * isa.lanes)) * problem.groups
     weights = problem.weights[0] * problem.weights[1] * problem.weights[2] * problem.weights[3]
@@ -347,14 +181,13 @@ def _scheduled(problem: Convolution, pixels: int, vectors: int, isa: Isa) -> Dir
     block = min(block, geometry.tiles)
     while block > 1 and -(-geometry.tiles // block) * columns < _UNITS:
         block = -(-block // 2)
-    return DirectSchedule(
-        pixels,
-        vectors,
-        block,
+    fetch = Prefetch(
+        near=512,
         far=geometry.tiles > 1,
         early=len(problem.inputs) > 1 or output.size * output.itemsize > _L2,
         soon=_is_one_run(problem, geometry),
     )
+    return DirectSchedule(pixels, vectors, block, fetch)
 
 
 def _is_one_run(problem: Convolution, geometry: Geometry) -> bool:
@@ -362,13 +195,3 @@ def _is_one_run(problem: Convolution, geometry: Geometry) -> bool:
     if problem.weights[2:] != (1, 1) or problem.groups > 1 or geometry.across.count == 1:
         return False
     return geometry.input.pixel <= problem.weights[1] * problem.inputs[0].itemsize + 64
-
-
-def _passes(steps: int) -> tuple[int, bool, bool]:
-    """Returns the unrolling of a run: steps of a pass, whether one pass is all, whether single steps remain."""
-    if steps <= 9:
-        return steps, True, False
-    for unroll in (4, 7, 6, 5, 9, 3):
-        if steps % unroll == 0:
-            return unroll, False, False
-    return 4, False, True

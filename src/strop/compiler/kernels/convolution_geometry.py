@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from strop.compiler.emit import Function, Number, Value
@@ -51,16 +51,32 @@ def runs_of(problem: Convolution) -> tuple[list[int], int]:
     return [row + left + v * step for row in rows for v in range(width)], channels
 
 
-class Geometry:
-    """Images, rows and columns of the output after merging, covered by tiles of at most `pixels` pixels."""
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Bytes from image to image, row to row, pixel to pixel."""
 
-    def __init__(self, problem: Convolution, pixels: int) -> None:
-        images, _, rows, columns = problem.output.shape
-        image = problem.inputs[0]
-        down, across = problem.strides
-        steps = [Steps(image.strides[0], image.strides[2] * down, image.strides[3] * across)]
-        for layout in (problem.output, *problem.inputs[1:]):
-            steps.append(Steps(layout.strides[0], layout.strides[2], layout.strides[3]))
+    image: int
+    row: int
+    pixel: int
+
+
+def steps_of(problem: Convolution) -> list[Steps]:
+    """Returns the steps between output pixels in the input, the output and the extra inputs."""
+    image = problem.inputs[0]
+    down, across = problem.strides
+    own = Steps(image.strides[0], image.strides[2] * down, image.strides[3] * across)
+    others = (problem.output, *problem.inputs[1:])
+    return [own, *(Steps(layout.strides[0], layout.strides[2], layout.strides[3]) for layout in others)]
+
+
+class Geometry:
+    """Images, rows and columns of an output after merging, covered by tiles of at most `pixels` pixels.
+
+    shape: N x C x H x W; steps: between its pixels, in the input, the output and the extra inputs.
+    """
+
+    def __init__(self, shape: tuple[int, ...], steps: Sequence[Steps], pixels: int) -> None:
+        images, _, rows, columns = shape
         if rows == 1 or all(step.row == columns * step.pixel for step in steps):
             rows, columns = 1, rows * columns
             if images == 1 or all(step.image == columns * step.pixel for step in steps):
@@ -72,6 +88,14 @@ class Geometry:
         self.tiles = images * self.down.count * self.across.count
         self.input, self.output, *extras = steps
         self.extras = extras
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Returns the pixels of each size of tile and how many there are."""
+        return [
+            (rows * columns, self.images * down * across)
+            for down, rows in ((self.down.many, self.down.size), (self.down.rest, self.down.size - 1))
+            for across, columns in ((self.across.many, self.across.size), (self.across.rest, self.across.size - 1))
+        ]
 
     def place(self, f: Function, tile: Number) -> Place:
         """Returns where the tile of that number lies."""
@@ -98,15 +122,6 @@ class Geometry:
             return
         for predicate, size in (("ult", two.size), ("uge", two.size - 1)):
             f.when(f.compare(predicate, f.number(index), f.number(two.many)), lambda size=size: run(size))  # type: ignore[misc]
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Bytes from image to image, row to row, pixel to pixel."""
-
-    image: int
-    row: int
-    pixel: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ pixels + vectors loads for pixels * vectors multiply-adds: 16 for 28 with the de
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from strop.compiler.emit import Function, Module, Number, Value, vector_of
@@ -32,6 +32,11 @@ STEP = 4
 """Bytes of input channels a step consumes, of each pixel; a step's weights are this times PANEL bytes."""
 
 _LINE = 64
+
+
+def step_count(run: int, itemsize: int) -> int:
+    """Returns how many steps a run of so many channels of `itemsize` bytes takes."""
+    return -(-run * itemsize // STEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,6 @@ class Tile:
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
         return f"tile_{kind}_{isa.key}_{self.rows}x{self.columns}x{self.vectors}_{digest}"
 
-    def call(self, f: Function, *, pointers: Sequence[Value], extras: Sequence[Value]) -> None:
-        """Calls it; pointers: input, weights, output, channels, context, next, soon."""
-        f.call("void", self.symbol(f.isa), *pointers, *extras)
-
     def emit(self, isa: Isa) -> str:
         """Returns its code, a module of one function."""
         module = Module(isa)
@@ -96,10 +97,10 @@ class Tile:
         _Emitter(f, self).run()
         return module.text()
 
-    @property
-    def block(self) -> int:
-        """Vectors of a panel's block of per-channel numbers: the expression's and, for integers, the start."""
-        return max(1, self.channels + (self.accumulator == "int32"))
+    @staticmethod
+    def numbers(channels: int, accumulator: str) -> int:
+        """Returns the numbers a channel has: the expression's, what an integer starts with, one at least."""
+        return max(1, channels + (accumulator == "int32"))
 
 
 class Context:
@@ -122,6 +123,7 @@ class _Emitter:
         pixels = [(y, x) for y in range(tile.rows) for x in range(tile.columns)]
         self.places = [y * tile.input_row + x * tile.input_pixel for y, x in pixels]
         self.pixels = pixels
+        self.numbers = Tile.numbers(tile.channels, tile.accumulator)
         self.panels = -(-tile.vectors * f.isa.lanes // PANEL)
 
     def run(self) -> None:
@@ -174,7 +176,7 @@ class _Emitter:
     def channel_place(self, vector: int, index: int) -> int:
         """Returns where the numbers of a vector of channels lie behind `channels`."""
         lane = vector * self.isa.lanes
-        return (lane // PANEL * self.tile.block + index) * 4 * PANEL + lane % PANEL * 4
+        return (lane // PANEL * self.numbers + index) * 4 * PANEL + lane % PANEL * 4
 
     def run_of_steps(self, pixel: Value, state: list[Value]) -> list[Value]:
         """Emits one tap: passes of `unroll` steps, then single ones."""

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from strop.compiler.kernels.contract import Convolution
-from strop.compiler.kernels.matrix_tile import PANEL, STEP
-
-
-def step_count(run: int, itemsize: int) -> int:
-    """Returns how many steps a run of so many channels of `itemsize` bytes takes."""
-    return -(-run * itemsize // STEP)
+from strop.compiler.kernels.matrix_tile import PANEL, STEP, Tile, step_count
 
 
 def pack_panels(weights: np.ndarray, groups: int) -> np.ndarray:
@@ -44,7 +39,7 @@ def pack_channel_blocks(problem: Convolution, channels: Sequence[np.ndarray], we
         bits.append((bias - problem.input_zero * sums).astype(np.int32))
     each = outputs // problem.groups
     panels = -(-each // PANEL)
-    blocks = np.zeros((problem.groups, panels * PANEL, max(1, len(bits))), np.int32)
+    blocks = np.zeros((problem.groups, panels * PANEL, Tile.numbers(problem.channels, problem.accumulator)), np.int32)
     for index, vector in enumerate(bits):
         blocks[:, :each, index] = vector.reshape(problem.groups, each)
     split = blocks.reshape(problem.groups, panels, PANEL, -1).transpose(0, 1, 3, 2)
