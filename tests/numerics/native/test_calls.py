@@ -26,7 +26,7 @@ def add() -> NativeProgram:
 
 
 def two_inputs() -> NativeProgram:
-    """total = a + weights, other = b + 1."""
+    """The program of total = a + weights, other = b + 1."""
     tasks = [
         Task("add", "add_weights", (given(0), weights(0), result(0), BEGIN, END), units=4),
         Task("one", "add_one", (given(1), result(1), BEGIN, END), units=3),

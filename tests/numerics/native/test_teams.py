@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from strop.errors import EngineError, UsageError
+from strop.errors import UsageError
 from strop.loader.native import NativeProgram
 from strop.loader.team import get_pool, has_teams
 from tests.numerics.native import programs
@@ -56,7 +56,7 @@ def chain(**options: int) -> NativeProgram:
     return NativeProgram(programs.chain(COUNT, STEPS), **options)
 
 
-def in_child(work: Callable[[], None]) -> None:
+def in_child(work: Callable[[], object]) -> None:
     """Runs `work` in a forked child and checks that it ended well; one that hangs is ended by its alarm."""
     child = os.fork()
     if child == 0:
@@ -73,7 +73,7 @@ def in_child(work: Callable[[], None]) -> None:
 
 def in_fresh_process(code: str) -> str:
     """Runs Python code in a process of its own, checks that it ended well, and returns what it printed."""
-    head = "import sys, threading, os, signal\nimport numpy as np\nfrom tests.numerics.native.test_teams import *\n"
+    head = "import sys, threading, os, signal\nimport numpy as np\nfrom strop.errors import EngineError\nfrom tests.numerics.native.test_teams import *\n"
     done = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(code)],
         cwd=ROOT,
@@ -185,7 +185,7 @@ def test_closing_waits_for_requests_and_refuses_those_behind() -> None:
 def test_a_forked_child_makes_threads_of_its_own() -> None:
     with chain(threads=2) as program:
         check(program, 0)
-        in_child(lambda: [check(program, seed) for seed in range(20)] and None)
+        in_child(lambda: [check(program, seed) for seed in range(20)])
         check(program, 1)
 
 
@@ -211,7 +211,7 @@ def test_a_fork_while_another_thread_runs_leaves_both_able(threads: int, forks: 
         caller.start()
         try:
             for fork in range(forks):
-                in_child(lambda: (check(program, fork), long(np.zeros(1, np.float32))) and None)  # noqa: B023
+                in_child(lambda: (check(program, fork), long(np.zeros(1, np.float32))))  # noqa: B023
         finally:
             stop.set()
             caller.join()
@@ -295,7 +295,6 @@ def test_python_ends_while_daemon_threads_call() -> None:
 
 def test_a_call_while_python_ends_is_refused_rather_than_served() -> None:
     printed = in_fresh_process("""
-        import atexit
         program = []
         def late():
             program[0].close()
@@ -304,7 +303,6 @@ def test_a_call_while_python_ends_is_refused_rather_than_served() -> None:
                 check(other, 0)
             except EngineError as error:
                 print(error.code)
-        atexit.unregister(None)
         from strop.loader import team
         program.append(chain(threads=2))
         check(program[0], 0)
@@ -355,7 +353,7 @@ def test_loading_and_unloading_leaves_nothing(times: int) -> None:
 
     def footprint() -> tuple[int, int, int]:
         maps = Path("/proc/self/maps").read_text(encoding="utf8").count("\n")
-        return len(os.listdir("/proc/self/fd")), maps, len(native_threads())
+        return len(list(Path("/proc/self/fd").iterdir())), maps, len(native_threads())
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
