@@ -15,7 +15,7 @@ from strop.engines.contract import ModelSource, Settings
 from strop.engines.registry import get_engine
 from strop.errors import UsageError
 from strop.loader.arrays import npy_bytes
-from strop.loader.format import FORMAT_VERSION, MANIFEST, MODEL, READER_VERSION, REPORT, TESTS
+from strop.loader.format import CODE, FORMAT_VERSION, MANIFEST, MODEL, PLAN, READER_VERSION, REPORT, TESTS, WEIGHTS
 from strop.loader.manifest import Manifest, dump_manifest
 from strop.model.preprocess import Preprocess
 from strop.runtime.container import write_container
@@ -62,10 +62,11 @@ def write_bundle(
             "a bundle needs at least one test vector",
             hint="give test_vectors=[(inputs, compiled(inputs))]",
         )
-    members: dict[str, bytes] = {MODEL: model.to_bytes()}
+    members: dict[str, bytes | memoryview] = {MODEL: model.to_bytes()}
     vectors = [_add_vector(members, model, number, vector) for number, vector in enumerate(test_vectors)]
     if report is not None:
         members[REPORT] = to_text(report, indent=1, sort_keys=True).encode()
+    level = _add_code(members, model, settings) if engine == "native" else None
     hashes = {name: sha256(data).hexdigest() for name, data in members.items()}
     version = get_engine(engine).available().version
     # The cache is a folder of this machine; a bundle of another's making must not name where to write.
@@ -76,7 +77,7 @@ def write_bundle(
         "created": created,
         "model": {"name": model.name, "sha256": hashes[MODEL], "quantized": model.is_quantized},
         "engine": {"name": engine, "settings": kept},
-        "needs": {"engine": engine, "version": version, "isa": []},
+        "needs": {"engine": engine, "version": version, "isa": [] if level is None else [level]},
         "inputs": [spec.to_json() for spec in model.inputs],
         "outputs": [spec.to_json() for spec in model.outputs],
         # Spelled out, so that a preset that changes one day does not change the bundle.
@@ -85,15 +86,27 @@ def write_bundle(
             "tolerance": TOLERANCES[model.is_quantized] if tolerance is None else tolerance,
             "vectors": vectors,
         },
-        "native": False,
+        "native": level is not None,
         "hashes": hashes,
         "metadata": plain(metadata or {}),
     }
     return write_container(path, {MANIFEST: dump_manifest(manifest), **members})
 
 
+def _add_code(members: dict[str, bytes | memoryview], model: ModelSource, settings: Settings) -> str | None:
+    """Adds plan, code and weights where all of the model is machine code; returns their ISA level, else None."""
+    from strop.engines.native.engine import NativeEngine
+
+    image = NativeEngine().image(model, settings)
+    if image is None:
+        return None
+    level = image.plan.level
+    members |= {PLAN + level: image.plan.to_bytes(), CODE + level: image.read_code(), WEIGHTS + level: image.weights}
+    return level
+
+
 def _add_vector(
-    members: dict[str, bytes], model: ModelSource, number: int, vector: TestVector
+    members: dict[str, bytes | memoryview], model: ModelSource, number: int, vector: TestVector
 ) -> dict[str, dict[str, str]]:
     """Adds a test vector's arrays to `members`; returns which array lies where."""
     places: dict[str, dict[str, str]] = {}

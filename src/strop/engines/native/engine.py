@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from strop.engines.contract import Availability, CompiledModel, Knob, KnobValue, ModelSource, Settings
-from strop.engines.knobs import check_precision, check_streams, device_missing, knob_values
+from strop.engines.knobs import check_streams, device_missing, knob_values
+from strop.engines.source import as_model
 from strop.errors import NotSupportedError
 from strop.loader import cpu
 from strop.machine import Machine, machine
+
+if TYPE_CHECKING:
+    from strop.loader.image import Image
 
 LEVELS = ("x86-64-v4+vnni", "x86-64-v4", "x86-64-v3", "generic")
 """The ISA levels whose code can be asked for, best first."""
@@ -48,30 +52,35 @@ class NativeEngine:
             )
 
     def compile(self, model: ModelSource, settings: Settings) -> CompiledModel:
-        """Compiles what there are kernels for and opens ONNX Runtime for the rest."""
+        """Compiles what there are kernels for and opens ONNX Runtime for the rest; a finished image is only mapped."""
         self.load()
-        precision = check_precision(self.name, model, settings)
+        from strop.engines.native.build import compile_source
+
+        return compile_source(model, self._chosen(settings), settings.precision)
+
+    def image(self, model: ModelSource, settings: Settings) -> Image | None:
+        """Returns plan, code and weights of a model all of which is native, None for every other model."""
+        self.load()
+        from strop.engines.native.build import Caches, image_of_model
+
+        chosen = self._chosen(settings)
+        return image_of_model(as_model(model), chosen, Caches.of(chosen))
+
+    def _chosen(self, settings: Settings) -> dict[str, KnobValue]:
+        """Returns every setting but the precision, as it will be in force."""
         if settings.device.upper() != "CPU":
             raise device_missing(self.name, settings.device, ["CPU"])
         threads = settings.threads or machine().cores
         streams = settings.streams or (threads if settings.objective == "throughput" else 1)
         check_streams(self.name, threads, streams)
-        chosen = {
+        return {
             "threads": threads,
             "streams": streams,
-            "precision": precision,
             "objective": settings.objective,
             "device": "CPU",
             **({} if settings.cache is None else {"cache": settings.cache}),
             **knob_values(self.name, self.knobs(machine()), settings.knobs),
         }
-        return _compile(model, chosen)
-
-
-def _compile(model: ModelSource, chosen: Mapping[str, KnobValue]) -> CompiledModel:
-    from strop.engines.native.compiled import compile_whole
-
-    return compile_whole(model, chosen)
 
 
 def _why_not() -> str:
