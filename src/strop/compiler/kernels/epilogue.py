@@ -13,6 +13,7 @@ from strop.compiler.expressions import LLVM_TYPES, emit_expression
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Problem
 from strop.compiler.kernels.record import Record
+from strop.compiler.layouts import Layout
 
 Cursor = list[Value]
 
@@ -33,6 +34,7 @@ class Epilogue:
     def __init__(self, f: Function, problem: Problem, record: Record, weights: int = 0) -> None:
         self._f, self._problem = f, problem
         self._layouts = (problem.output, *problem.inputs[1:])
+        self._strides = [_strides(layout, problem.output) for layout in self._layouts]
         self._used = expressions.operands(problem.epilogue)
         self._channels = {
             index: record[f"weights{weights + index}"] for index in expressions.channels(problem.epilogue)
@@ -43,10 +45,8 @@ class Epilogue:
         """Returns the cursor `by` elements further along `axis`."""
         f = self._f
         return [
-            f.offset(pointer, f.mul(by, layout.strides[axis]))
-            if layout.strides[axis] and index in (0, *self._used)
-            else pointer
-            for index, (pointer, layout) in enumerate(zip(cursor, self._layouts, strict=True))
+            f.offset(pointer, f.mul(by, strides[axis])) if strides[axis] and index in (0, *self._used) else pointer
+            for index, (pointer, strides) in enumerate(zip(cursor, self._strides, strict=True))
         ]
 
     def store(self, cursor: Cursor, channel: Number, values: Sequence[Value], lanes: Sequence[int]) -> None:
@@ -74,7 +74,7 @@ class Epilogue:
     def _operand(self, pointer: Value, index: int, channel: int, lanes: int) -> Value:
         f, layout = self._f, self._layouts[index]
         kind = LLVM_TYPES[layout.dtype]
-        if layout.strides[1] == 0 or layout.shape[1] == 1 < self._problem.output.shape[1]:
+        if self._strides[index][1] == 0:
             return f.splat(f.load(kind, pointer), f.isa.lanes)
         return f.load_lanes(vector_of(kind, f.isa.lanes), pointer, channel * layout.itemsize, lanes=lanes)
 
@@ -95,3 +95,9 @@ def each_channel_block(f: Function, channels: int, vectors: int, body: Callable[
 def lanes_of_rest(channels: int, isa: Isa) -> list[int]:
     """Returns the lanes of the vectors that hold so many channels: full ones, then the rest."""
     return [min(isa.lanes, channels - first) for first in range(0, channels, isa.lanes)]
+
+
+def _strides(layout: Layout, output: Layout) -> list[int]:
+    """Returns the byte strides with which `layout` follows the output: 0 where it repeats."""
+    triples = zip(layout.shape, output.shape, layout.strides, strict=True)
+    return [0 if mine == 1 < whole else stride for mine, whole, stride in triples]

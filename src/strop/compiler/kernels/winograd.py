@@ -1,0 +1,503 @@
+"""Winograd convolution: 3x3, stride 1, with 2.25 (F(2x2)) or 4 (F(4x4)) times fewer multiplications.
+
+    y[n, o, i, j] = epilogue(sum over c, u, v of  w[o, c, u, v] * x[n, c, i + u - top, j + v - left])
+
+Tiles of m x m output pixels: each tile's (m + 2) x (m + 2) input pixels are transformed (V = B^T x B), multiplied for
+each place of the tile by a matrix of transformed filters (M = V U, over the channels), and transformed back
+(y = A^T M A), all of it vectors over channels (`winograd_transforms.py`).
+
+Tiles of all images are numbered row by row and cut into groups of `rows`, the height of the register tile. A block is
+some groups: V of a block lies in the workspace, [place][tile][channel], and so does M for one register tile's width of
+output channels, [place][tile][lane]; both stay in L2. The filters are read once a block, [panel][place][channel][lane],
+in the order in which they lie. The input transform goes down the columns first, into a strip that stays in L1, so that
+the two columns that neighbours share are transformed once; what lies outside the image is zero there, so the input
+needs no halo. Tiles that hang over the output's edge take a detour and store only what is inside.
+
+Threads divide blocks times groups of output channels; a thread transforms the tiles of each block it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from strop.compiler.emit import Function, Module, Number, Value
+from strop.compiler.isa.table import Isa
+from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
+from strop.compiler.kernels.cover import cover
+from strop.compiler.kernels.epilogue import Epilogue, refuses_epilogue
+from strop.compiler.kernels.record import Record, epilogue_arguments, pack_channels, start_kernel
+from strop.compiler.kernels.winograd_product import PANEL, UNROLL, Product
+from strop.compiler.kernels.winograd_transforms import (
+    emit_input_transform,
+    emit_output_transform,
+    transform_filters,
+)
+
+_STRIP = 16
+"""Tiles of a strip at most: its transformed columns stay in L1."""
+
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WinogradSchedule:
+    """size: output pixels of a tile's side; rows, vectors: the register tile; block: register tiles of a block.
+
+    near: bytes of filters prefetched ahead into L1; far: whether the next place's filters are pulled into L2.
+    """
+
+    size: int
+    rows: int
+    vectors: int
+    block: int
+    near: int = 512
+    far: bool = True
+
+    def __str__(self) -> str:
+        return f"m{self.size}_{self.rows}x{self.vectors}b{self.block}n{self.near}{'f' * self.far}"
+
+
+class WinogradConvolution:
+    """3x3 convolution by minimal filtering."""
+
+    family = "winograd"
+
+    def accepts(self, problem: Problem, isa: Isa) -> str:
+        """Accepts 3x3 filters with stride 1 over channels-last float32 images."""
+        if not isinstance(problem, Convolution):
+            return "not a convolution"
+        if problem.weights[2:] != (3, 3) or problem.strides != (1, 1) or problem.dilations != (1, 1):
+            return "not a 3x3 filter with stride 1 and dilation 1"
+        if problem.groups != 1:
+            return "it has groups"
+        image = problem.inputs[0]
+        if len(image.shape) != 4 or not image.is_channels_last:
+            return "the input is no channels-last image"
+        if (image.dtype, problem.weight_dtype, problem.accumulator) != ("float32",) * 3:
+            return "not float32"
+        if max(problem.pads) > 2:
+            return "it pads more than the filter reaches"
+        return refuses_epilogue(problem)
+
+    def needs(self, problem: Problem, isa: Isa) -> Needs:
+        """Asks for channels-last images without a halo."""
+        return Needs()
+
+    def candidates(self, problem: Problem, isa: Isa) -> Sequence[WinogradSchedule]:
+        """Returns schedules of both sizes."""
+        rows, vectors = isa.tile
+        return [WinogradSchedule(4, rows, vectors, 2), WinogradSchedule(2, rows, vectors, 4)]
+
+    def cost(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Cost:
+        """Returns the products' multiply-adds, and the transforms' operations."""
+        assert isinstance(problem, Convolution)
+        nest = _Nest(problem, schedule, isa)
+        flops = 2.0 * nest.places * nest.tiles * problem.weights[0] * problem.weights[1]
+        return Cost(flops, 0.6)
+
+    def split(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Split:
+        """Divides blocks of tiles times groups of output channels."""
+        assert isinstance(problem, Convolution)
+        nest = _Nest(problem, schedule, isa)
+        return Split(nest.blocks * nest.groups)
+
+    def workspace(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> int:
+        """Returns the bytes of V, M, a strip of transformed columns and a tile of results."""
+        assert isinstance(problem, Convolution)
+        return _Nest(problem, schedule, isa).workspace
+
+    def pack(
+        self,
+        problem: Problem,
+        schedule: WinogradSchedule,
+        isa: Isa,
+        weights: np.ndarray,
+        channels: Sequence[np.ndarray],
+    ) -> list[np.ndarray]:
+        """Returns the transformed filters, [panel][place][input channel][16 lanes], then the per-channel vectors."""
+        outputs, inputs = weights.shape[:2]
+        places = (schedule.size + 2) ** 2
+        packed = np.zeros((-(-outputs // PANEL), places, inputs, PANEL), np.float32)
+        for number, panel in enumerate(packed):
+            part = weights[number * PANEL : (number + 1) * PANEL]
+            filters = np.ascontiguousarray(part.transpose(1, 0, 2, 3))  # input channel, lane
+            panel[:, :, : len(part)] = transform_filters(filters, schedule.size).reshape(places, inputs, len(part))
+        return [packed.reshape(-1), *pack_channels(problem, channels)]
+
+    def emit(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Code:
+        """Returns its code: the nest with the transforms, and a product for each height and width that occurs."""
+        assert isinstance(problem, Convolution)
+        symbol = f"winograd_f32_{isa.key}_{schedule}_{problem.digest}"
+        arguments = ("input0", *epilogue_arguments(problem, 1), "weights0", "workspace", "begin", "end")
+        module = Module(isa)
+        f, record = start_kernel(module, symbol, arguments)
+        nest = _Nest(problem, schedule, isa)
+        _Emitter(f, record, nest).run()
+        f.ret()
+        objects = {symbol: module.text()}
+        for product in nest.used:
+            objects[product.symbol(isa)] = product.emit(isa)
+        return Code(symbol, arguments, objects)
+
+
+class _Nest:
+    """The loops and where everything lies in the workspace."""
+
+    def __init__(self, problem: Convolution, schedule: WinogradSchedule, isa: Isa) -> None:
+        self.problem, self.schedule, self.isa = problem, schedule, isa
+        self.size, self.side = schedule.size, schedule.size + 2
+        self.places = self.side**2
+        images, outputs, height, width = problem.output.shape
+        self.inputs, self.outputs = problem.weights[1], outputs
+        self.down, self.across = -(-height // self.size), -(-width // self.size)
+        self.tiles = images * self.down * self.across
+        self.cover = cover(self.tiles, schedule.rows)
+        self.block = min(schedule.block, self.cover.count)
+        self.blocks = -(-self.cover.count // self.block)
+        self.width = schedule.vectors * isa.lanes  # output channels of a group
+        self.groups = -(-outputs // self.width)
+        self.v_row = _padded_row(-(-self.inputs // isa.lanes) * isa.vector_bytes)
+        self.m_row = self.width * 4
+        most = self.block * self.cover.size
+        self.v_place, self.m_place = _odd_lines(most * self.v_row), _odd_lines(most * self.m_row)
+        self.panel = self.places * self.inputs * PANEL * 4
+        self.strip = min(self.across, _STRIP, most)
+        self.strips = -(-self.across // self.strip)
+        self.m_start = self.places * self.v_place
+        self.strip_start = self.m_start + self.places * self.m_place
+        self.spare_start = self.strip_start + (self.strip * self.size + 2) * self.side * isa.vector_bytes
+        self.workspace = self.spare_start + self.size**2 * isa.vector_bytes
+        self.used: list[Product] = []
+
+    def product(self, rows: int, vectors: int) -> Product:
+        """Returns the product of a register tile."""
+        far = -(-UNROLL // self.block) if self.schedule.far else 0
+        product = Product(rows, vectors, self.v_row, self.m_row, self.panel, self.schedule.near, far)
+        if product not in self.used:
+            self.used.append(product)
+        return product
+
+
+def _padded_row(row: int) -> int:
+    """Returns the bytes of a row of V: some more where rows would share a few sets of the cache."""
+    return row + _LINE if row % 1024 == 0 else row
+
+
+def _odd_lines(size: int) -> int:
+    """Returns a number of bytes that is an odd number of cache lines, so that places do not share sets of the cache."""
+    lines = -(-size // _LINE)
+    return (lines | 1) * _LINE
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """Neighbouring tiles of one row: `image`, `down` (row of tiles in it), `first` to `last` across."""
+
+    image: Number
+    down: Number
+    first: Number
+    last: Number
+    row: Number
+    """The first tile's number within the block."""
+
+
+class _Emitter:
+    """Writes the nest and the transforms."""
+
+    def __init__(self, f: Function, record: Record, nest: _Nest) -> None:
+        self.f, self.record, self.nest, self.isa = f, record, nest, f.isa
+        self.epilogue = Epilogue(f, nest.problem, record, weights=1)
+        workspace = record["workspace"]
+        self.v = workspace
+        self.m = f.offset(workspace, nest.m_start)
+        self.strip = f.offset(workspace, nest.strip_start)
+        self.spare = f.offset(workspace, nest.spare_start)
+
+    def run(self) -> None:
+        """Writes the loops over blocks, and in each over groups of output channels."""
+        f, nest = self.f, self.nest
+        begin, end = self.record["begin"], self.record["end"]
+        first = f.divide(begin, nest.groups)
+        count = f.sub(f.divide(f.add(end, nest.groups - 1), nest.groups), first)
+
+        def block(index: Number, _: list[Value]) -> None:
+            number = f.add(first, index)
+            unit = f.mul(number, nest.groups)
+            lower = self.less(begin, unit)
+            upper = f.minimum(nest.groups, f.sub(end, unit))
+            group = f.mul(number, nest.block)
+            groups = f.minimum(nest.block, f.sub(nest.cover.count, group))
+            start = self.tile_of(group)
+            stop = self.tile_of(f.add(group, groups))
+            self.each_strip(start, stop, self.transform_input)
+
+            def outputs(place: Number, _: list[Value]) -> None:
+                self.outputs(f.add(lower, place), group, groups, start, stop)
+
+            f.loop(f.sub(upper, lower), outputs, may_be_empty=True)
+
+        f.loop(count, block, may_be_empty=True)
+
+    def less(self, a: Number, b: Number) -> Number:
+        """Returns a - b, or 0 where b is larger."""
+        if isinstance(a, int) and isinstance(b, int):
+            return max(0, a - b)
+        return self.f.call("i64", "llvm.usub.sat.i64", self.f.number(a), self.f.number(b))
+
+    def tile_of(self, group: Number) -> Number:
+        """Returns the first tile of a group of the register tile's height."""
+        f, cover_ = self.f, self.nest.cover
+        tile = f.mul(group, cover_.size)
+        return f.sub(tile, self.less(group, cover_.many)) if cover_.rest else tile
+
+    def each_strip(self, start: Number, stop: Number, body: Callable[[_Strip], None]) -> None:
+        """Writes the loop over the strips of neighbours in a row between two tiles."""
+        f, nest = self.f, self.nest
+
+        def strip_of(tile: Number) -> Number:
+            row, across = f.divide(tile, nest.across), f.remainder(tile, nest.across)
+            return f.add(f.mul(row, nest.strips), f.divide(across, nest.strip))
+
+        begin = strip_of(start)
+        count = f.add(f.sub(strip_of(f.sub(stop, 1)), begin), 1)
+
+        def one(index: Number, _: list[Value]) -> None:
+            number = f.add(begin, index)
+            row, strip = f.divide(number, nest.strips), f.remainder(number, nest.strips)
+            tile = f.mul(row, nest.across)
+            left = f.mul(strip, nest.strip)
+            first = self.larger(self.less(start, tile), left)
+            last = f.minimum(f.minimum(f.sub(stop, tile), f.add(left, nest.strip)), nest.across)
+            image, down = f.divide(row, nest.down), f.remainder(row, nest.down)
+            body(_Strip(image, down, first, last, f.sub(f.add(tile, first), start)))
+
+        f.loop(count, one)
+
+    def larger(self, a: Number, b: Number) -> Number:
+        """Returns the larger of two numbers."""
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        return self.f.call("i64", "llvm.umax.i64", self.f.number(a), self.f.number(b))
+
+    # -- input
+
+    def transform_input(self, strip: _Strip) -> None:
+        """Writes V for a strip of tiles: down the columns into the strip's buffer, then along the rows."""
+        f, nest = self.f, self.nest
+        image, top = nest.problem.inputs[0], nest.problem.pads[0]
+        source = f.offset(self.record["input0"], f.mul(strip.image, image.strides[0]))
+        first = f.sub(f.mul(strip.down, nest.size), top)
+        inside = f.compare("ule", f.number(first), f.number(max(0, image.shape[2] - nest.side)))
+        if image.shape[2] < nest.side:
+            inside = Value("false", "i1")
+        pointers = [f.offset(source, f.mul(first, image.strides[2]))]
+        pointers += [f.offset(pointers[0], row * image.strides[2]) for row in range(1, nest.side)]
+
+        def whole() -> None:
+            self.channel_vectors(strip, pointers, None)
+
+        def edge() -> None:
+            lines, masks = [], []
+            for row in range(nest.side):
+                line = f.number(f.add(first, row))
+                valid = f.compare("ult", line, f.number(image.shape[2]))
+                lines.append(f.offset(source, f.mul(f.select(valid, line, f.number(0)), image.strides[2])))
+                masks.append(f.splat(f.convert("sext", valid, "i32"), self.isa.lanes))
+            self.channel_vectors(strip, lines, masks)
+
+        f.when(inside, whole)
+        f.when(f.op("i1", f"xor i1 {inside.text}, true"), edge)
+
+    def channel_vectors(self, strip: _Strip, lines: list[Value], masks: list[Value] | None) -> None:
+        """Writes the loop over vectors of channels, and the two passes for each."""
+        f, nest, isa = self.f, self.nest, self.isa
+        image, left = nest.problem.inputs[0], nest.problem.pads[1]
+        place = f.mul(strip.first, nest.size)  # the strip's first column, counted from the padding's
+        zeros = self.less(left, place)
+        begin = f.sub(f.add(place, zeros), left)
+        end = f.minimum(image.shape[3], f.sub(f.add(f.mul(strip.last, nest.size), 2), left))
+        valid = f.sub(end, begin)
+        count = f.sub(strip.last, strip.first)
+        behind = f.sub(f.add(f.mul(count, nest.size), 2), f.add(zeros, valid))
+        column = nest.side * isa.vector_bytes
+        starts = [f.offset(line, f.mul(begin, image.strides[3])) for line in lines]
+        target = f.offset(self.v, f.mul(strip.row, nest.v_row))
+
+        def clear(_: Number, carried: list[Value]) -> list[Value]:
+            for row in range(nest.side):
+                f.store(f.zero(isa.vector), carried[0], row * isa.vector_bytes)
+            return [f.offset(carried[0], column)]
+
+        def channels(index: Number, lanes: int) -> None:
+            by = f.mul(index, isa.vector_bytes)
+            (buffer,) = f.loop(zeros, clear, [self.strip], may_be_empty=True)
+
+            def one(_: Number, carried: list[Value]) -> list[Value]:
+                pixels = []
+                for row in range(nest.side):
+                    value = f.load_lanes(isa.vector, carried[1 + row], lanes=lanes)
+                    if masks is not None:
+                        bits = f.convert("bitcast", value, isa.integers)
+                        value = f.convert("bitcast", f.binary("and", bits, masks[row]), isa.vector)
+                    pixels.append(value)
+                for row, value in enumerate(emit_input_transform(f, pixels)):
+                    f.store(value, carried[0], row * isa.vector_bytes)
+                moved = [f.offset(line, image.strides[3]) for line in carried[1:]]
+                return [f.offset(carried[0], column), *moved]
+
+            buffer = f.loop(valid, one, [buffer, *(f.offset(line, by) for line in starts)])[0]
+            f.loop(behind, clear, [buffer], may_be_empty=True)
+
+            def tile(_: Number, carried: list[Value]) -> list[Value]:
+                for row in range(nest.side):
+                    columns = [
+                        f.load(isa.vector, carried[0], x * column + row * isa.vector_bytes) for x in range(nest.side)
+                    ]
+                    for x, value in enumerate(emit_input_transform(f, columns)):
+                        f.store(value, carried[1], (row * nest.side + x) * nest.v_place)
+                return [f.offset(carried[0], nest.size * column), f.offset(carried[1], nest.v_row)]
+
+            f.loop(count, tile, [self.strip, f.offset(target, by)])
+
+        full, rest = divmod(nest.inputs, isa.lanes)
+        f.loop(full, lambda index, _: channels(index, isa.lanes))
+        if rest:
+            channels(full, rest)
+
+    # -- products and output
+
+    def outputs(self, group: Number, first: Number, count: Number, start: Number, stop: Number) -> None:
+        """Writes one group of output channels of a block: the products, then the output transform."""
+        f, nest = self.f, self.nest
+        rest = nest.outputs - (nest.groups - 1) * nest.width
+        channel = f.mul(group, nest.width)
+
+        def some(lanes: int) -> None:
+            self.products(channel, -(-lanes // self.isa.lanes), first, count, start)
+            self.each_strip(start, stop, lambda strip: self.transform_output(strip, channel, lanes))
+
+        if rest == nest.width or nest.groups == 1:
+            some(rest)
+            return
+        is_whole = f.compare("ult", f.number(group), f.number(nest.groups - 1))
+        f.when(is_whole, lambda: some(nest.width))
+        f.when(f.op("i1", f"xor i1 {is_whole.text}, true"), lambda: some(rest))
+
+    def products(self, channel: Number, vectors: int, first: Number, count: Number, start: Number) -> None:
+        """Writes M for all places and register tiles of a block."""
+        f, nest = self.f, self.nest
+        panel, lane = f.divide(channel, PANEL), f.remainder(channel, PANEL)
+        place = f.mul(lane, 4) if nest.width % PANEL else 0
+        filters = f.offset(f.offset(self.record["weights0"], f.mul(panel, nest.panel)), place)
+        slab = nest.inputs * PANEL * 4
+
+        def one(_: Number, carried: list[Value]) -> list[Value]:
+            v, u, m = carried
+            following = f.offset(u, slab)
+
+            def tile(index: Number, _: list[Value]) -> None:
+                group = f.add(first, index)
+                row = f.sub(self.tile_of(group), start)
+
+                def call(rows: int) -> None:
+                    product = nest.product(rows, vectors)
+                    share = product.far * _LINE * (nest.inputs // UNROLL)
+                    arguments = [
+                        f.offset(v, f.mul(row, nest.v_row)),
+                        u,
+                        f.offset(m, f.mul(row, nest.m_row)),
+                        f.number(nest.inputs // UNROLL),
+                        f.number(nest.inputs % UNROLL),
+                        f.offset(following, f.minimum(f.mul(index, share), slab)),
+                    ]
+                    f.call("void", product.symbol(self.isa), *arguments)
+
+                if not nest.cover.rest:
+                    call(nest.cover.size)
+                    return
+                is_tall = f.compare("ult", f.number(group), f.number(nest.cover.many))
+                f.when(is_tall, lambda: call(nest.cover.size))
+                f.when(f.op("i1", f"xor i1 {is_tall.text}, true"), lambda: call(nest.cover.size - 1))
+
+            f.loop(count, tile)
+            return [f.offset(v, nest.v_place), following, f.offset(m, nest.m_place)]
+
+        f.loop(nest.places, one, [self.v, filters, self.m])
+
+    def transform_output(self, strip: _Strip, channel: Number, lanes: int) -> None:
+        """Writes the results of a strip for some output channels: whole tiles, then those that hang over."""
+        f, nest, size = self.f, self.nest, self.nest.size
+        _, _, height, width = nest.problem.output.shape
+        cursor = self.epilogue.move(self.epilogue.start, 0, strip.image)
+        cursor = self.epilogue.move(cursor, 2, f.mul(strip.down, size))
+        source = f.offset(self.m, f.mul(f.sub(strip.row, strip.first), nest.m_row))
+        is_inside = f.compare("ult", f.number(strip.down), f.number(height // size))
+        inside = self.larger(strip.first, f.minimum(strip.last, width // size))
+        middle = f.select(is_inside, f.number(inside), f.number(strip.first))
+
+        def tiles(first: Number, count: Number, *, is_whole: bool) -> None:
+            def one(index: Number, _: list[Value]) -> None:
+                across = f.add(first, index)
+                at = self.epilogue.move(cursor, 3, f.mul(across, size))
+                row = f.offset(source, f.mul(across, nest.m_row))
+                full, rest = divmod(lanes, self.isa.lanes)
+
+                def vector(number: Number, some: int) -> None:
+                    m = f.offset(row, f.mul(number, self.isa.vector_bytes))
+                    place = f.add(channel, f.mul(number, self.isa.lanes))
+                    results = self.results(m)
+                    if is_whole:
+                        for y, line in enumerate(results):
+                            for x, value in enumerate(line):
+                                pixel = self.epilogue.move(self.epilogue.move(at, 2, y), 3, x)
+                                self.epilogue.store(pixel, place, [value], [some])
+                        return
+                    rows = f.minimum(size, f.sub(height, f.mul(strip.down, size)))
+                    columns = f.minimum(size, f.sub(width, f.mul(across, size)))
+                    self.store_inside(results, at, place, some, rows, columns)
+
+                f.loop(full, lambda number, _: vector(number, self.isa.lanes))
+                if rest:
+                    vector(full, rest)
+
+            f.loop(count, one, may_be_empty=True)
+
+        tiles(strip.first, f.sub(middle, strip.first), is_whole=True)
+        if height % size or width % size:
+            tiles(middle, f.sub(strip.last, middle), is_whole=False)
+
+    def results(self, m: Value) -> list[list[Value]]:
+        """Returns the tile's results, [row][column], of one vector of output channels."""
+        f, nest = self.f, self.nest
+        lines = [
+            emit_output_transform(
+                f, [f.load(self.isa.vector, m, (y * nest.side + x) * nest.m_place) for x in range(nest.side)]
+            )
+            for y in range(nest.side)
+        ]
+        columns = [emit_output_transform(f, [line[x] for line in lines]) for x in range(nest.size)]
+        return [[column[y] for column in columns] for y in range(nest.size)]
+
+    def store_inside(
+        self, results: list[list[Value]], at: list[Value], channel: Number, lanes: int, rows: Number, columns: Number
+    ) -> None:
+        """Writes the results inside the output, through a spare tile of memory."""
+        f, isa, size = self.f, self.isa, self.nest.size
+        for y, line in enumerate(results):
+            for x, value in enumerate(line):
+                f.store(value, self.spare, (y * size + x) * isa.vector_bytes)
+
+        def row(y: Number, _: list[Value]) -> None:
+            down = self.epilogue.move(at, 2, y)
+            line = f.offset(self.spare, f.mul(y, size * isa.vector_bytes))
+
+            def column(x: Number, _: list[Value]) -> None:
+                value = f.load(isa.vector, line, f.mul(x, isa.vector_bytes))
+                self.epilogue.store(self.epilogue.move(down, 3, x), channel, [value], [lanes])
+
+            f.loop(columns, column)
+
+        f.loop(rows, row)
