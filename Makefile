@@ -4,7 +4,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 DEMO_MODEL := rapidocr-onnxruntime==1.4.4
 
-.PHONY: demo test test-long test-torch check format bench bench-self clean
+.PHONY: demo test test-long test-torch check format bench bench-loading bench-loop bench-self clean
 
 demo: .venv/installed .venv/demo-model  ## the main job on a real model: reads text from images, faster, no character lost
 	$(BIN)/strop demo --output demo
@@ -29,7 +29,13 @@ format: .venv/developed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/developed .venv/demo-model  ## our figures against the engines' own Python APIs
+bench: .venv/developed  ## our compiler against OpenVINO and ONNX Runtime on twelve networks (15 minutes; ARGS=--quick in 5)
+	$(BIN)/python -m benchmarks.latency $(ARGS)
+
+bench-loading: .venv/developed  ## compile time, load time, time of a call
+	$(BIN)/python -m benchmarks.loading $(ARGS)
+
+bench-loop: .venv/developed .venv/demo-model  ## our figures against a plain loop over the engines' own Python APIs
 	$(BIN)/python -m benchmarks.against_own_loop
 
 bench-self: .venv/developed  ## does the measuring keep its promises on this machine? (about 40 minutes; --quick in 5)

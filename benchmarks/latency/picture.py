@@ -12,13 +12,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmarks.latency.records import APART, RESULTS, Records, geometric_means
+from benchmarks.latency.records import APART, RESULTS, Document, Records, geometric_means
 from benchmarks.networks.registry import NETWORKS
 from strop.machine import machine
 from strop.runtime.whole_file import write_whole
 
 BAR, OTHER = "openvino/native", "onnxruntime/native"
-WIDTH, LEFT, RIGHT, TOP, ROW = 760, 190, 70, 62, 26
+WIDTH, LEFT, RIGHT, TOP, ROW = 800, 230, 140, 70, 26
+FIRST, SECOND = WIDTH - 68, WIDTH - 14
+"""Where the columns of figures end."""
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1f2328; }
 .small { font-size: 11px; fill: #59636e; }
@@ -26,15 +28,15 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill
 .bar { fill: #1a7f64; } .slower { fill: #b35900; }
 .interval { stroke: #1f2328; stroke-width: 1.4; fill: none; }
 .grid { stroke: #d1d9e0; } .one { stroke: #59636e; stroke-dasharray: 4 3; }
-.other { fill: none; stroke: #0969da; stroke-width: 2; }
+.cut { stroke: #ffffff; stroke-width: 3; }
+.other { fill: #ffffff; stroke: #0969da; stroke-width: 2.5; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; } .small { fill: #9198a1; }
   .bar { fill: #2fb48f; } .slower { fill: #e0823d; }
   .interval { stroke: #e6edf3; } .grid { stroke: #3d444d; } .one { stroke: #9198a1; }
-  .other { stroke: #58a6ff; }
+  .cut { stroke: #0d1117; } .other { fill: #0d1117; stroke: #58a6ff; }
 }
 """
-Document = Mapping[str, Any]
 
 
 def picture(documents: Sequence[Document]) -> str:
@@ -43,7 +45,7 @@ def picture(documents: Sequence[Document]) -> str:
     found = sorted((one for one in documents if BAR in one["ratios"]), key=lambda one: order.index(one["network"]))
     if not found:
         raise ValueError("no figures of our engine against OpenVINO: run `make bench` first")
-    rows = [(one["title"], one["ratios"], one["network"] == APART) for one in found]
+    rows = [(_title(one), one["ratios"], one["network"] == APART) for one in found]
     means = geometric_means(found)
     if means:
         rows.append((f"geometric mean of {means[BAR]['networks']}", means, False))
@@ -62,14 +64,22 @@ def picture(documents: Sequence[Document]) -> str:
     ]
     bottom = TOP + ROW * len(rows)
     for tenths in range(0, int(scale.limit * 10) + 1, 5):
-        x = scale.x(tenths / 10)
-        kind = "one" if tenths == 10 else "grid"
-        parts.append(f'<line class="{kind}" x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 16, f"{tenths / 10:g}", "small", anchor="middle"))
+        parts += [_line(scale.x(tenths / 10), bottom, "grid")]
+        parts += [_text(scale.x(tenths / 10), bottom + 16, f"{tenths / 10:g}", "small", anchor="middle")]
+    for x, words in ((FIRST, "OpenVINO"), (SECOND, "ORT")):
+        parts.append(_text(x, TOP - 10, words, "small", anchor="end"))
     for number, (title, ratios, apart) in enumerate(rows):
         parts += _bar(title, ratios, TOP + ROW * number, scale, strong=title.startswith("geometric"), apart=apart)
+    parts.append(_line(scale.x(1), bottom, "one"))
     parts.append(_text(12, bottom + 38, "Lines: 99 % intervals, engines taking turns in the same rounds.", "small"))
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _title(document: Document) -> str:
+    """Returns the network's name, and how much of it is ours where that is not all."""
+    share = document.get("native", {}).get("share")
+    nodes = share["nodes"] if isinstance(share, Mapping) else share
+    return str(document["title"]) + ("" if nodes is None or nodes >= 1 else f", {nodes:.0%} native")
 
 
 class _Scale:
@@ -90,11 +100,20 @@ def _bar(title: str, ratios: Mapping[str, Any], top: int, scale: _Scale, *, stro
         f'<rect class="{kind}" x="{LEFT}" y="{top}" width="{end - LEFT:.1f}" height="{ROW - 7}" rx="2"/>',
         f'<path class="interval" d="M{low:.1f} {middle}H{high:.1f}{ends}"/>',
     ]
-    label = f"{ratio['point']:.2f}" + (" (bar cut)" if apart and ratio["point"] > scale.limit else "")
-    parts.append(_text(max(high, end) + 8, middle + 4, label, "strong" if strong else ""))
-    if OTHER in ratios and ratios[OTHER]["point"] <= scale.limit:
-        parts.append(f'<circle class="other" cx="{scale.x(ratios[OTHER]["point"]):.1f}" cy="{middle}" r="4.5"/>')
+    if apart and ratio["point"] > scale.limit:
+        parts.append(
+            f'<path class="cut" d="M{end - 14:.1f} {top - 2}l-7 {ROW - 3}M{end - 8:.1f} {top - 2}l-7 {ROW - 3}"/>'
+        )
+    parts.append(_text(FIRST, middle + 4, f"{ratio['point']:.2f}", "strong", anchor="end"))
+    if OTHER in ratios:
+        parts.append(_text(SECOND, middle + 4, f"{ratios[OTHER]['point']:.2f}", anchor="end"))
+        if ratios[OTHER]["point"] <= scale.limit:
+            parts.append(f'<circle class="other" cx="{scale.x(ratios[OTHER]["point"]):.1f}" cy="{middle}" r="4.5"/>')
     return parts
+
+
+def _line(x: float, bottom: int, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{bottom}"/>'
 
 
 def _text(x: float, y: float, words: str, kind: str = "", *, anchor: str = "start") -> str:

@@ -14,7 +14,9 @@ class Probe:
 
     def __init__(self, rate_now: Callable[[], float] | None = None):
         if rate_now is None:
-            from strop.compiler.probe import rate_now  # llvmlite is not for those who only read results
+            from strop.compiler import probe  # brings llvmlite, which is not for those who only read results
+
+            rate_now = probe.rate_now
         self._rate_now = rate_now
         self.rates: list[float] = []
         self._rate_now()  # makes its code

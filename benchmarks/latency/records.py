@@ -18,7 +18,7 @@ UNFINISHED = ".unfinished.json"
 APART = "mlp"
 """Its ratio is so large that it would carry any mean."""
 
-Document = dict[str, Any]
+Document = Mapping[str, Any]
 
 
 class Records:
@@ -93,7 +93,7 @@ def summary(documents: Sequence[Document]) -> Document:
     }
 
 
-def geometric_means(documents: Iterable[Document]) -> dict[str, Document]:
+def geometric_means(documents: Iterable[Document]) -> dict[str, dict[str, float]]:
     """Returns the geometric mean of every kind of ratio over the networks that have it, the MLP apart.
 
     Its interval takes the errors of the networks to be independent: half its width, in logarithms, is the root of the

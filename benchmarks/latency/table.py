@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from benchmarks.latency.measuring import OURS
-from benchmarks.latency.records import APART, geometric_means
+from benchmarks.latency.records import APART, Document, geometric_means
 
 SHORT = {"native": "native", "openvino": "OpenVINO", "onnxruntime": "ORT"}
-Document = Mapping[str, Any]
 
 
 def table(documents: Sequence[Document], order: Sequence[str]) -> str:

@@ -131,7 +131,7 @@ def test_picture_draws_a_bar_with_its_interval_for_each_network() -> None:
     text = picture([document("resnet18", faster=1.4), document("mlp", faster=9.0)])
     root = ElementTree.fromstring(text)
     words = " ".join("".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
-    assert "ResNet-18" in words and "1.40" in words and "a CPU" in words
+    assert "ResNet-18, 50% native" in words and "1.40" in words and "a CPU" in words
     bars = [node for node in root.iter("{http://www.w3.org/2000/svg}rect") if node.get("class") == "bar"]
     assert len(bars) == 3  # and the mean
     assert np.all([float(bar.get("width", "0")) > 0 for bar in bars])
