@@ -73,7 +73,12 @@ def in_child(work: Callable[[], object]) -> None:
 
 def in_fresh_process(code: str) -> str:
     """Runs Python code in a process of its own, checks that it ended well, and returns what it printed."""
-    head = "import sys, threading, os, signal\nimport numpy as np\nfrom strop.errors import EngineError\nfrom tests.numerics.native.test_teams import *\n"
+    head = """
+import os, signal, sys, threading
+import numpy as np
+from strop.errors import EngineError
+from tests.numerics.native.test_teams import *
+"""
     done = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(code)],
         cwd=ROOT,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ units_, grains, teams = st.integers(1, 1000), st.integers(1, 50), st.integers(1,
 def test_ranges_cover_all_units_once_in_order_and_in_whole_grains(units: int, grain: int, threads: int) -> None:
     ranges = [divide(units, grain, thread, threads) for thread in range(threads)]
     assert ranges[0][0] == 0 and ranges[-1][1] == units
-    for (_, end), (begin, _) in zip(ranges, ranges[1:], strict=False):
+    for (_, end), (begin, _) in itertools.pairwise(ranges):
         assert end == begin
         assert begin % grain == 0 or begin == units
     sizes = [-(-(end - begin) // grain) for begin, end in ranges]
@@ -40,9 +42,8 @@ def test_all_threads_meet_the_same_barriers(shape: list[tuple[int, bool]], threa
     assert len({sum(entry.task == 0 for entry in entries) for entries in everyone}) == 1
     for number, (units, wait) in enumerate(shape, 1):
         # Between a task that waits and every one before it there is a barrier, on each thread.
-        assert (
-            sum(entry.end - entry.begin for entries in everyone for entry in entries if entry.task == number) == units
-        )
+        parts = [entry.end - entry.begin for entries in everyone for entry in entries if entry.task == number]
+        assert sum(parts) == units
         for entries in everyone:
             tasks = [entry.task for entry in entries]
             if wait and number > 1 and number in tasks:
