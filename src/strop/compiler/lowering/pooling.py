@@ -16,7 +16,7 @@ from strop.passes.graph import input_at, int_attribute, ints_attribute
 
 def lower_pool(node: onnx_ir.Node, scope: Scope) -> None:
     """MaxPool and AveragePool of one or two spatial axes."""
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         raise NotCovered("a pool that tells where its maxima are")
     image = scope.floats(node.inputs[0])
     kernel = ints_attribute(node, "kernel_shape")
