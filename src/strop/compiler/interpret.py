@@ -60,7 +60,8 @@ def align_channels(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
 
 def _convolve(core: Convolve, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if core.rows:
-        return np.matmul(image.astype(np.float64), core.weights[:, :, 0, 0].T.astype(np.float64)).astype(np.float32)
+        product = np.matmul(image.astype(np.float64), core.weights[:, :, 0, 0].T.astype(np.float64))
+        return np.asarray(product, np.float32)
     problem = contract.Convolution(
         (_plain(image),),
         dense(shape),

@@ -11,16 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
+from strop.compiler.asking import Ask, usual_layout, usual_layouts
 from strop.compiler.choose import Choice
 from strop.compiler.kernels.contract import Kernel, Needs
-from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, channels_last, dense
+from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, dense
 from strop.compiler.levels import Compute, Concatenate, Graph, Operation, Reshape, Slice, Transpose, Value
 from strop.compiler.views import Buffer, Step, View, ViewGraph, constant_view
-
-Ask = Callable[[Operation | None, list[Layout], Layout], Choice]
-"""Gives the kernel for an operation on these layouts, and what it needs; None: for a border."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +69,7 @@ def _ask_kernels(work: _Layouter) -> None:
     for operation in graph.operations:
         if not operation.has_code:
             continue
-        layouts = [_usual(graph.values[name], operation.axis) for name in operation.inputs]
-        output = _usual(graph.values[operation.output], operation.axis)
+        layouts, output = usual_layouts(graph, operation)
         choice = None
         first = operation.inputs[0] if operation.inputs else ""
         if first in graph.inputs and not isinstance(operation.core, Compute):
@@ -94,20 +89,6 @@ def _from_caller(work: _Layouter, operation: Operation, layouts: list[Layout], o
     except LookupError:
         return None
     return choice if choice.needs.input_order != "channels_last" else None
-
-
-def _usual(value: Value, axis: int, halo: Halo = NO_HALO) -> Layout:
-    """Returns the layout a value has where nothing asks for another."""
-    if len(value.shape) == 4 and axis == 1:
-        pixel = None if value.shape[0] * value.shape[2] * value.shape[3] > 1 or halo else _row_bytes(value)
-        return channels_last(value.shape, value.dtype, halo, pixel=pixel)
-    if len(value.shape) == 2:
-        return channels_last(value.shape, value.dtype, pixel=None if value.shape[0] > 1 else _row_bytes(value))
-    return dense(value.shape, value.dtype)
-
-
-def _row_bytes(value: Value) -> int:
-    return value.shape[1] * np.dtype(value.dtype).itemsize
 
 
 def _collect_halos(work: _Layouter) -> None:
@@ -171,9 +152,8 @@ def _move_into_slices(work: _Layouter, operation: Operation, axis: int, movable:
             continue
         if work.halos.get(name, NO_HALO) and (axis != 1 or is_output):
             continue
-        layout = (
-            dense(whole.shape, whole.dtype) if is_output else _usual(whole, operation.axis if len(shape) != 4 else 1)
-        )
+        usual = usual_layout(whole, 1 if len(shape) == 4 else operation.axis)
+        layout = dense(whole.shape, whole.dtype) if is_output else usual
         starts = tuple(begin if i == axis else 0 for i in range(len(shape)))
         if _can_write(work, graph.operations[producers[name]], View("", 0, layout).slice(starts, shape).layout):
             work.homes[name] = Home(operation.output, starts)
@@ -297,7 +277,7 @@ def _own_place(work: _Layouter, value: Value) -> View:
         if _root(work, name) == value.name:
             halo = halo.union(work.halos.get(name, NO_HALO))
     axis = 1 if len(value.shape) == 4 and isinstance(producer.core, Concatenate) else producer.axis
-    layout = plain if needs is not None and needs.output_order == "dense" else _usual(value, axis, halo)
+    layout = plain if needs is not None and needs.output_order == "dense" else usual_layout(value, axis, halo)
     return _new_buffer(work, value.name, layout)
 
 
@@ -372,7 +352,7 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
 def _channels_together(value: Value, operation: Operation, halo: Halo) -> Layout:
     """Returns a layout in which the channels of the operation lie together."""
     if operation.axis == 1:
-        return _usual(value, 1, halo)
+        return usual_layout(value, 1, halo)
     return dense(value.shape, value.dtype)
 
 

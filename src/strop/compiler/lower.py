@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import onnx
 import onnx_ir
 
 from strop.compiler.levels import Graph, Value
@@ -28,6 +30,7 @@ from strop.compiler.lowering.shapes import (
     lower_unsqueeze,
 )
 from strop.errors import NotSupportedError
+from strop.model.infer import inferred_types
 from strop.model.model import Model
 from strop.passes.evaluate import evaluate_node
 from strop.passes.fold_dequantized_weights import FoldDequantizedWeights
@@ -77,10 +80,15 @@ RULES: Final[Mapping[str, Rule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """The operations, and for each node that has none why. A node may also need none: a constant, another name."""
+    """The operations, and for each node that has none why. A node may also need none: a constant, another name.
+
+    values: the type of every value of the model that is known; known: those that never change.
+    """
 
     graph: Graph
     reasons: Mapping[str, str]
+    values: Mapping[str, Value]
+    known: Mapping[str, np.ndarray]
 
 
 def prepare(model: Model) -> onnx_ir.Model:
@@ -117,11 +125,8 @@ def lower(model: onnx_ir.Model, *, name: str = "model") -> Lowered:
         reason = _lower_node(node, scope, model)
         if reason:
             reasons[node.name or ""] = reason
-            for output in node.outputs:
-                foreign = _typed(output)
-                if foreign is not None:
-                    scope.values[foreign.name] = foreign
-    return Lowered(_finish(model, scope, name), reasons)
+            _note_types(node, scope, model)
+    return Lowered(_finish(model, scope, name, reasons), reasons, *_known(model, scope))
 
 
 def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> str:
@@ -158,6 +163,59 @@ def _evaluate(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> bool:
     return True
 
 
+def _note_types(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> None:
+    """Notes types and shapes of what a node gives that is left to another engine, for those who read it."""
+    known = {value.name: value for value in map(_typed, node.outputs) if value is not None}
+    if len(known) < sum(1 for output in node.outputs if output.name):
+        known.update(_inferred(node, scope, model))
+    scope.values.update(known)
+
+
+def _inferred(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> dict[str, Value]:
+    """Returns what ONNX infers for one node from what lowering knows of its inputs."""
+    inputs, constants = [], []
+    for value in node.inputs:
+        name = "" if value is None else value.name or ""
+        known = scope.values.get(scope.resolve(name))
+        array = scope.constant(value)
+        if array is not None:
+            constants.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        elif known is not None:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(known.dtype))
+            inputs.append(onnx.helper.make_tensor_value_info(name, kind, known.shape))
+    outputs = [onnx.ValueInfoProto(name=output.name) for output in node.outputs if output.name]
+    graph = onnx.helper.make_graph([onnx_ir.to_proto(node)], "node", inputs, outputs, constants)
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
+    try:
+        types = inferred_types(onnx.helper.make_model(graph, opset_imports=opsets))
+    except ValueError:  # protobuf's, where a node cannot be written alone
+        return {}
+    found = {}
+    for output in node.outputs:
+        dtype, shape = types.get(output.name or "", (None, None))
+        if dtype is not None and shape is not None:
+            sizes = tuple(size for size in shape if isinstance(size, int))
+            if len(sizes) == len(shape) and output.name:
+                found[output.name] = Value(output.name, sizes, dtype)
+    return found
+
+
+def values_read(node: onnx_ir.Node) -> Iterator[onnx_ir.Value]:
+    """Yields the values a node reads, those that graphs inside it take from outside included."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        graphs: list[onnx_ir.Graph] = []
+        if attribute.type == onnx_ir.AttributeType.GRAPH:
+            graphs = [attribute.as_graph()]
+        elif attribute.type == onnx_ir.AttributeType.GRAPHS:
+            graphs = list(attribute.as_graphs())
+        for graph in graphs:
+            own = {id(value) for value in (*graph.inputs, *graph.initializers.values())}
+            own |= {id(output) for inner in graph for output in inner.outputs}
+            used = [*(value for inner in graph for value in values_read(inner)), *graph.outputs]
+            yield from (value for value in used if id(value) not in own)
+
+
 def _typed(value: onnx_ir.Value) -> Value | None:
     """Returns the value as ONNX knows it; None where its shape is not static or its type not known."""
     if value.shape is None or value.dtype is None or not value.name:
@@ -168,10 +226,25 @@ def _typed(value: onnx_ir.Value) -> Value | None:
     return Value(value.name, tuple(sizes), str(value.dtype.numpy().name))
 
 
-def _finish(model: onnx_ir.Model, scope: Scope, name: str) -> Graph:
-    """Leaves out what no output needs, and constants that were folded into operations."""
+def _known(model: onnx_ir.Model, scope: Scope) -> tuple[dict[str, Value], dict[str, np.ndarray]]:
+    values, constants = {}, {}
+    for node in model.graph:
+        for output in node.outputs:
+            name, own = scope.resolve(output.name or ""), output.name or ""
+            if name in scope.constants:
+                constants[own] = scope.constants[name]
+            elif name in scope.values:
+                values[own] = scope.values[name]
+    return values, constants
+
+
+def _finish(model: onnx_ir.Model, scope: Scope, name: str, foreign: Mapping[str, str]) -> Graph:
+    """Leaves out what neither an output nor a node of another engine needs, and constants that were folded."""
     outputs = tuple(value.name or "" for value in model.graph.outputs)
     needed, kept = set(outputs), []
+    for node in model.graph:
+        if node.name in foreign:
+            needed.update(scope.resolve(value.name or "") for value in values_read(node))
     for operation in reversed(scope.operations):
         if operation.output in needed:
             needed.update(operation.inputs)

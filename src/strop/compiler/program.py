@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from strop.compiler.choose import Choice, choose
+from strop.compiler.asking import asking, scheduling
 from strop.compiler.fuse import fuse
 from strop.compiler.image import make_image
 from strop.compiler.isa.table import Isa, get_isa
 from strop.compiler.kernels.contract import Code, Problem
-from strop.compiler.layout import Ask, lay_out
-from strop.compiler.layouts import ALIGNMENT, SLACK, Layout
-from strop.compiler.levels import Convolve, Graph, Operation
+from strop.compiler.layout import lay_out
+from strop.compiler.layouts import ALIGNMENT, SLACK
+from strop.compiler.levels import Convolve, Graph
 from strop.compiler.link import link
 from strop.compiler.lower import lower, prepare
 from strop.compiler.machine_code import compile_objects
 from strop.compiler.object_cache import ObjectCache
 from strop.compiler.plan import PlanTask, ProgramPlan, make_plan
-from strop.compiler.problems import problem_of
 from strop.compiler.runtime_code import emit_runtime
 from strop.compiler.verify import verify_graph, verify_plan, verify_views
 from strop.compiler.views import Step, View, ViewGraph, constant_bytes
@@ -88,35 +86,6 @@ def _lowered(model: Model) -> Graph:
             hint='engine="native" runs such nodes on ONNX Runtime; strop explain names them',
         )
     return lowered.graph
-
-
-# -- choosing
-
-
-def asking(isa: Isa, winograd: Literal["auto", "off"] = "auto") -> Ask:
-    """Returns the question that layout asks for each operation: which kernel, and what it needs."""
-    known: dict[Problem, Choice] = {}
-
-    def ask(operation: Operation | None, inputs: list[Layout], output: Layout) -> Choice:
-        problem = problem_of(operation, inputs, output)
-        if operation is not None and isinstance(operation.core, Convolve):
-            return choose(problem, isa, weights=operation.core.weights, winograd=winograd)
-        if problem not in known:
-            known[problem] = choose(problem, isa)
-        return known[problem]
-
-    return ask
-
-
-def scheduling(isa: Isa) -> Callable[[Step, Problem], Choice]:
-    """Returns the question that planning asks for each step: which schedule of its kernel."""
-
-    def schedule(step: Step, problem: Problem) -> Choice:
-        core = None if step.operation is None else step.operation.core
-        weights = core.weights if isinstance(core, Convolve) else None
-        return choose(problem, isa, weights=weights, kernels=(step.kernel,))
-
-    return schedule
 
 
 # -- code and weights
