@@ -248,6 +248,10 @@ class Function:
         address = self.offset(pointer, by)
         self.line(f"call void @llvm.prefetch.p0(ptr {address.text}, i32 0, i32 {4 - level}, i32 1)")
 
+    def opaque(self, pointer: Value) -> Value:
+        """Returns the same address as a pointer LLVM knows nothing about, so that it joins no loads through the two."""
+        return self.op("ptr", f'call ptr asm "", "=r,0"(ptr {pointer.text})')
+
     # -- arithmetic on scalars and vectors
 
     def binary(self, operation: str, a: Value, b: Value) -> Value:

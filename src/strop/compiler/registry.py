@@ -7,12 +7,14 @@ from typing import Final
 from strop.compiler.kernels.border import BorderKernel
 from strop.compiler.kernels.contract import Kernel
 from strop.compiler.kernels.convolution import DirectConvolution
+from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
 
 KERNELS: Final[tuple[Kernel, ...]] = (
+    StemConvolution(),
     DirectConvolution(),
     GlobalAverageKernel(),
     PoolKernel(),

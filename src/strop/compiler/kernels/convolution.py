@@ -25,8 +25,8 @@ from strop.compiler.emit import Module, Number, Value
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
 from strop.compiler.kernels.convolution_geometry import Geometry, halo_of, refuses_convolution, runs_of, steps_of
-from strop.compiler.kernels.matrix_nest import MatrixNest, Prefetch, Runs
-from strop.compiler.kernels.matrix_tile import PANEL, step_count
+from strop.compiler.kernels.matrix_nest import MatrixNest, Prefetch, Runs, tiles_of
+from strop.compiler.kernels.matrix_tile import step_count
 from strop.compiler.kernels.packing import pack_channel_blocks, pack_panels
 from strop.compiler.kernels.record import start_kernel
 
@@ -74,7 +74,7 @@ class DirectConvolution:
     def candidates(self, problem: Problem, isa: Isa) -> Sequence[DirectSchedule]:
         """Returns a schedule for each size of register tile that suits the ISA."""
         assert isinstance(problem, Convolution)
-        return [_scheduled(problem, pixels, vectors, isa) for pixels, vectors in _tiles(isa)]
+        return [_scheduled(problem, pixels, vectors, isa) for pixels, vectors in tiles_of(isa)]
 
     def cost(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Cost:
         """Returns the multiply-adds, how busy whole tiles keep the units for them, and weights and images once each."""
@@ -150,19 +150,6 @@ def _nest(problem: Convolution, schedule: DirectSchedule, isa: Isa) -> MatrixNes
     runs = Runs(tuple(offsets), step_count(run, problem.inputs[0].itemsize))
     block = min(schedule.block, geometry.tiles)
     return MatrixNest(problem, isa, geometry, runs, schedule.vectors, block, schedule.fetch)
-
-
-def _tiles(isa: Isa) -> Sequence[tuple[int, int]]:
-    """Returns pixels x vectors of the register tiles worth a try, the usual one first.
-
-    One register for each product, one a vector of weights and one for the pixel must fit; 14 x 2 is best on AVX-512
-    nearly everywhere. Without fused multiply-adds a product needs one more register.
-    """
-    if isa.registers == 32 and isa.lanes == PANEL:
-        return (14, 2), (9, 3), (6, 4), (14, 1)
-    if isa.registers == 32:
-        return (6, 4), (8, 2), (14, 1)
-    return ((6, 2), (14, 1), (2, 4)) if isa.fused else ((2, 4), (6, 2))
 
 
 def _scheduled(problem: Convolution, pixels: int, vectors: int, isa: Isa) -> DirectSchedule:

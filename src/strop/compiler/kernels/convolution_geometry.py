@@ -72,16 +72,17 @@ def steps_of(problem: Convolution) -> list[Steps]:
 class Geometry:
     """Images, rows and columns of an output after merging, covered by tiles of at most `pixels` pixels.
 
-    shape: N x C x H x W; steps: between its pixels, in the input, the output and the extra inputs.
+    shape: N x C x H x W; steps: between its pixels, in the input, the output and the extra inputs; by_rows: each row
+    is covered by itself.
     """
 
-    def __init__(self, shape: tuple[int, ...], steps: Sequence[Steps], pixels: int) -> None:
+    def __init__(self, shape: tuple[int, ...], steps: Sequence[Steps], pixels: int, *, by_rows: bool = False) -> None:
         images, _, rows, columns = shape
-        if rows == 1 or all(step.row == columns * step.pixel for step in steps):
+        if not by_rows and (rows == 1 or all(step.row == columns * step.pixel for step in steps)):
             rows, columns = 1, rows * columns
             if images == 1 or all(step.image == columns * step.pixel for step in steps):
                 images, columns = 1, images * columns
-        is_tall = rows > 1 and columns * 2 <= pixels
+        is_tall = not by_rows and rows > 1 and columns * 2 <= pixels
         self.down = cover(rows, min(rows, pixels // columns)) if is_tall else Cover(1, rows)
         self.across = Cover(columns, 1) if is_tall else cover(columns, pixels)
         self.images = images

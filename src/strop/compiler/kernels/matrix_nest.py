@@ -231,6 +231,19 @@ def passes_of(steps: int) -> Passes:
     return Passes(4, steps // 4, steps % 4)
 
 
+def tiles_of(isa: Isa) -> Sequence[tuple[int, int]]:
+    """Returns pixels x vectors of the register tiles worth a try, the usual one first.
+
+    One register for each product, one a vector of weights and one for the pixel must fit; 14 x 2 is best on AVX-512
+    nearly everywhere. Without fused multiply-adds a product needs one more register.
+    """
+    if isa.registers == 32 and isa.lanes == PANEL:
+        return (14, 2), (9, 3), (6, 4), (14, 1)
+    if isa.registers == 32:
+        return (6, 4), (8, 2), (14, 1)
+    return ((6, 2), (14, 1), (2, 4)) if isa.fused else ((2, 4), (6, 2))
+
+
 _OVERHEAD: Final = 30  # cycles of a tile beside its multiply-adds and its epilogue
 
 

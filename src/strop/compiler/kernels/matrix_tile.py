@@ -218,6 +218,9 @@ class _Emitter:
                 for panel in weights:
                     f.prefetch(panel, step * PANEL * STEP + tile.near)
             first = step % tile.sets * count
+            if step and 0 < tile.input_pixel < steps * STEP:
+                # Pixels overlap: LLVM would keep what several of them read, and spill the sums instead.
+                pixel = f.opaque(pixel)
             for p, place in enumerate(self.places):
                 value = f.splat(f.load(element, pixel, place + step * STEP), isa.lanes)
                 prepared = self.product.pixel(f, value)
