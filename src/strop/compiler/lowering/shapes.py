@@ -17,7 +17,8 @@ def lower_alias(node: onnx_ir.Node, scope: Scope) -> None:
     """Identity, Dropout at inference: another name."""
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         raise NotCovered("a Dropout that gives its mask")
-    if len(node.inputs) > 2 and node.inputs[2] is not None and scope.need_constant(node.inputs[2], "training_mode").any():
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    if training is not None and scope.need_constant(training, "training_mode").any():
         raise NotCovered("a Dropout in training")
     scope.alias(node.outputs[0], scope.value(node.inputs[0]).name)
 
