@@ -117,8 +117,9 @@ class Pool:
     def _start_team(self, number: int, functions: Functions) -> None:
         import signal
 
-        team, workers = self.teams[number], self._workers[number]
+        team = self.teams[number]
         seats = self._seats[number] = [Words(Seat.SIZE) for _ in range(self.threads - 1)]
+        workers = (ctypes.c_ulong * len(seats))()  # filled in by the system, so that none is lost to an interruption
         pthread = _pthread()
         attributes = ctypes.create_string_buffer(_ATTRIBUTES_BYTES)
         pthread.pthread_attr_init(attributes)
@@ -126,43 +127,44 @@ class Pool:
         # A thread takes its signal mask from the one that makes it. Faults stay, so that faulthandler can report them.
         faults = {getattr(signal, name) for name in _FAULTS if hasattr(signal, name)}
         usual = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
-        status = 0
         try:
-            for place, seat in enumerate(seats, 1):
+            for place, seat in enumerate(seats):
                 seat.put(Seat.TEAM, team.address)
-                seat.put(Seat.NUMBER, place)
+                seat.put(Seat.NUMBER, place + 1)
                 seat.put(Seat.SEEN, team.get(Team.GENERATION))
-                worker = ctypes.c_ulong()
-                status = pthread.pthread_create(
-                    ctypes.byref(worker), attributes, ctypes.c_void_p(functions.worker), ctypes.c_void_p(seat.address)
-                )
+                handle = ctypes.byref(workers, place * ctypes.sizeof(ctypes.c_ulong))
+                worker, record = ctypes.c_void_p(functions.worker), ctypes.c_void_p(seat.address)
+                status = pthread.pthread_create(handle, attributes, worker, record)
                 if status:
-                    break
-                workers.append(worker.value)
+                    raise self._refused(status)
+            self._workers[number] = list(workers)
+        except BaseException:
+            self._workers[number] = [worker for worker in workers if worker]
+            self._stop_team(number, functions)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, usual)
             pthread.pthread_attr_destroy(attributes)
-        if status:
-            self._stop_team(number, functions)
-            raise EngineError(
-                "engine.run",
-                "the system refuses to make more threads",
-                got=os.strerror(status),
-                expected=f"{self.threads * self.streams} threads",
-                hint="use fewer threads, or raise the limit (ulimit -u, or the container's limit of processes)",
-            )
         team.put(Team.STARTED, 1)
 
     def _stop_team(self, number: int, functions: Functions) -> None:
         """Ends the workers of a team while none of them serves a request and none can come."""
-        team = self.teams[number]
+        team, workers = self.teams[number], self._workers[number]
         team.put(Team.STOP, 1)
         functions.wake(team.address + Team.GENERATION, team.address + Team.SLEEPERS)
-        for worker in self._workers[number]:
-            _pthread().pthread_join(ctypes.c_ulong(worker), None)
-        self._workers[number].clear()
+        while workers:
+            _pthread().pthread_join(ctypes.c_ulong(workers.pop()), None)
         self._seats[number].clear()
         team.put(Team.STOP, 0)
+
+    def _refused(self, status: int) -> EngineError:
+        return EngineError(
+            "engine.run",
+            "the system refuses to make more threads",
+            got=os.strerror(status),
+            expected=f"{self.threads * self.streams} threads",
+            hint="use fewer threads, or raise the limit (ulimit -u, or the container's limit of processes)",
+        )
 
 
 def get_pool(threads: int, streams: int, cores: int | None = None) -> Pool:

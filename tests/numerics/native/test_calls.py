@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given as given_values
 from hypothesis import strategies as st
 
-from strop.errors import InputError, UsageError
+from strop.errors import InputError, NotSupportedError, UsageError
 from strop.loader.native import NativeProgram
 from strop.loader.plan import Plan, Task, Tensor
-from strop.loader.structs import Team
+from strop.loader.structs import Program, Team
 from tests.numerics.native import programs
 from tests.numerics.native.programs import BEGIN, END, arena, given, number, result, weights, workspace
 
@@ -294,3 +294,29 @@ def test_nobody_waits_by_looking_where_there_are_more_threads_than_cores() -> No
         assert program._core.pool.teams[0].get(Team.BARRIER_TICKS) == 0
     with NativeProgram(image, threads=2, cores=8, streams=4) as program:
         assert program._core.pool.teams[0].get(Team.BARRIER_TICKS) > 0
+
+
+def test_without_the_builtin_and_without_teams_everything_works_just_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strop.loader.native.has_builtin", lambda: False)
+    monkeypatch.setattr("strop.loader.native.has_teams", lambda: False)
+    program, target = NativeProgram(programs.plus_one(10), threads=4), np.zeros(10, np.float32)
+    assert type(program.call) is not type(len) and program.threads == 1
+    np.testing.assert_array_equal(program(X)["y"], X + 1)
+    program.run_into({"x": X}, {"y": target})
+    np.testing.assert_array_equal(target, X + 1)
+    program.close()
+    with pytest.raises(UsageError):
+        program(X)
+
+
+def test_only_a_long_plan_lets_other_python_threads_run() -> None:
+    for flops, releases in ((1.0, 0), (1e5, 0), (1e8, 1), (0.0, 1)):  # 0: not known
+        program = NativeProgram(programs.plus_one(10, flops=flops))
+        assert program._core.program.get(Program.RELEASES) == releases
+
+
+def test_code_for_another_cpu_is_refused() -> None:
+    image = programs.plus_one(4)
+    with pytest.raises(NotSupportedError) as caught:
+        NativeProgram(image._replace(plan=image.plan._replace(level="armv8.2+dotprod")))
+    assert caught.value.code == "bundle.needs"
