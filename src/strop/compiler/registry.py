@@ -9,12 +9,14 @@ from strop.compiler.kernels.contract import Kernel
 from strop.compiler.kernels.convolution import DirectConvolution
 from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.kernels.copy import CopyKernel
+from strop.compiler.kernels.depthwise import DepthwiseConvolution
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     StemConvolution(),
+    DepthwiseConvolution(),
     DirectConvolution(),
     GlobalAverageKernel(),
     PoolKernel(),
