@@ -27,6 +27,7 @@ from strop.loader.tables import Addresses, Table, build_table, fill_walker, is_d
 from strop.loader.team import STREAMS_LIMIT, Pool, get_pool, has_teams
 
 _SHORT_SECONDS: Final = 50e-6  # a plan quicker than this keeps Python's lock
+_TINY_SECONDS: Final = 30e-6  # and one quicker than this would wait longer for a sleeping thread than it saves
 _EVERY_STREAM: Final = (1 << 64) - 1
 _BUILTIN_TENSORS: Final = 256  # their views lie on the stack
 _FLUSH: Final = {"x86_64": 0x9FC0, "aarch64": 1 << 24}
@@ -40,8 +41,8 @@ class NativeProgram:
 
     Args:
         image: what to run.
-        threads: of each stream. More than one only where the plan has something to divide, and on Linux on x86-64;
-            the results are the same bits for any number.
+        threads: of each stream. More than one only where the plan has something to divide and takes longer than
+            waking them, and on Linux on x86-64; the results are the same bits for any number.
         streams: how many requests run at once, each with its own memory; further ones wait their turn. At most 64.
         cores: how many this process may use, where the caller knows better than the affinity mask: with more threads
             than that, none waits by looking.
@@ -145,7 +146,7 @@ class _Core:
         _check_level(plan)
         self.image, self.plan = image, plan
         self.functions = Functions(image.map_code(), plan.runtime)
-        many = threads > 1 and has_teams() and is_divisible(plan)
+        many = threads > 1 and has_teams() and is_divisible(plan) and not 0 < plan.seconds <= _TINY_SECONDS
         self.pool: Pool = get_pool(threads if many else 1, streams, cores)
         self._weights = _aligned_weights(image)
         self._arenas: list[np.ndarray | None] = []

@@ -180,7 +180,8 @@ def plus_one(count: int, *, grain: int = 1, flops: float = 1.0) -> Image:
 
 def chain(count: int, steps: int, *, grain: int = 4) -> Image:
     """Adds one and mirrors, `steps` times, between two buffers of the arena: a step needs what all threads wrote."""
-    tasks = [Task("first", "add_one", (given(), arena(0), BEGIN, END), units=count, grain=grain, flops=1.0)]
+    # The cost is long enough for a team and short enough to keep Python's lock.
+    tasks = [Task("first", "add_one", (given(), arena(0), BEGIN, END), units=count, grain=grain, flops=2e6)]
     size = -(-4 * count // 64) * 64 + 64
     for step in range(steps):
         here, there = (0, size) if step % 2 == 0 else (size, 0)

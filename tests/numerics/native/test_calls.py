@@ -258,7 +258,7 @@ def test_each_thread_has_a_workspace_and_zeroed_ranges_are_zero() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("flush", [True, False])
 def test_denormals_are_flushed_unless_asked_and_the_callers_mode_stays(threads: int, flush: bool) -> None:
-    task = Task("half", "multiply", (given(), result(), BEGIN, END), units=8, flops=1.0)
+    task = Task("half", "multiply", (given(), result(), BEGIN, END), units=8)
     image = programs.image([task], [Tensor("x", "float32", (8,))], [Tensor("y", "float32", (8,))])
     smallest = np.full(8, np.finfo(np.float32).tiny, np.float32)
     with NativeProgram(image, threads=threads, flush_denormals=flush) as program:

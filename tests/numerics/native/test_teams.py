@@ -107,6 +107,12 @@ def test_a_plan_that_cannot_be_divided_makes_no_threads() -> None:
         assert native_threads() == before
 
 
+def test_a_tiny_plan_is_run_by_the_caller_alone() -> None:
+    for flops, threads in ((1e4, 1), (1e8, 2), (0.0, 2)):  # 0: not known
+        with NativeProgram(programs.plus_one(8, flops=flops), threads=2) as program:
+            assert program.threads == threads
+
+
 def test_threads_come_at_the_first_request_and_go_with_the_last_program() -> None:
     before = native_threads()
     first, second = chain(threads=3), chain(threads=3)
