@@ -160,7 +160,11 @@ class Kernel(Protocol):
     def pack(
         self, problem: Problem, schedule: Schedule, isa: Isa, weights: np.ndarray, channels: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
-        """Returns the arrays behind "weights0", "weights1" ...: weights in the kernel's order, per-channel vectors."""
+        """Returns the arrays behind "weights0", "weights1" ...: weights in the kernel's order, per-channel vectors.
+
+        channels: the vectors the epilogue reads, float32; for an int32 accumulator perhaps one more: an int32 bias,
+        which the sum starts with.
+        """
 
     def emit(self, problem: Problem, schedule: Schedule, isa: Isa) -> Code:
         """Returns its code."""
