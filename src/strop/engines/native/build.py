@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from strop.engines.contract import CompiledModel, KnobValue, ModelSource
 from strop.engines.knobs import check_precision
+from strop.engines.native.compiled import Segmented, whole_on_onnxruntime
 from strop.engines.native.identity import Identity, Known
 from strop.engines.native.program_model import ProgramModel
+from strop.engines.native.route import Route
+from strop.engines.native.shapes import Shapes
+from strop.engines.native.specialized import Specialized
 from strop.engines.source import as_model
-from strop.errors import FileError, NotSupportedError
+from strop.errors import FileError, ModelError, NotSupportedError
 from strop.machine import cache_directory
 from strop.measure.clock import now
 
@@ -72,19 +77,72 @@ def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], preci
         image = caches.images.get(key_of(known.sha256, settings))
         if image is not None:
             try:
-                return _program(image, settings, known.precision, {"read": now() - start, "compile": 0.0})
+                chosen = {**settings, "precision": known.precision}
+                return ProgramModel(image, settings=chosen, stages={"read": now() - start, "compile": 0.0})
             except FileError as error:  # another process removed the image in this very moment
                 _log.info("the image is gone: %s", error)
     model = as_model(source)
     identity.note(Known(model.sha256, "int8" if model.is_quantized else "f32"))
     read = now()
-    found = check_precision_of(model, precision)
+    chosen = {**settings, "precision": check_precision_of(model, precision)}
+    if not all(spec.is_static for spec in model.inputs):
+        return _of_free_sizes(model, chosen, caches, read - start)
     made = image_of_model(model, settings, caches)
     if made is not None:
-        return _program(made, settings, found, {"read": read - start, "compile": now() - read})
-    from strop.engines.native.compiled import compile_whole
+        return ProgramModel(made, settings=chosen, stages={"read": read - start, "compile": now() - read})
+    route, share = _route(model, chosen, caches)
+    stages = {"read": read - start, "compile": now() - read}
+    return Segmented(model, route, native_share=share, settings=chosen, stages=stages)
 
-    return compile_whole(model, {**settings, "precision": found})
+
+def _route(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> tuple[Route, float]:
+    """Returns the way through a model that is not native as a whole, and the share of its nodes that is."""
+    from strop.compiler.partition import partition
+    from strop.engines.native.segments import make_route
+
+    divided = partition(model, isa=str(settings["isa"]), winograd=_winograd(settings))
+    if any(segment.is_native for segment in divided.segments):
+
+        def program(part: Model) -> ProgramModel | None:
+            image = image_of_model(part, settings, caches)
+            return None if image is None else ProgramModel(image, settings=settings, stages={})
+
+        route = make_route(divided, program, settings)
+        if route is not None:
+            return route, divided.native_share
+    return whole_on_onnxruntime(model, settings), 0.0
+
+
+def _of_free_sizes(
+    model: Model, settings: Mapping[str, KnobValue], caches: Caches, read_seconds: float
+) -> CompiledModel:
+    """Returns a model some sizes of which are not known before a request comes."""
+    from strop.compiler.lower import RULES
+
+    start = now()
+    if any(node.op_type not in RULES and node.op_type != "Constant" for node in model.to_proto().graph.node):
+        route = whole_on_onnxruntime(model, settings)
+        stages = {"read": read_seconds, "compile": now() - start}
+        return Segmented(model, route, native_share=0.0, settings=settings, stages=stages)
+
+    def compile_for(shapes: Shapes) -> ProgramModel | None:
+        from strop.model.shapes import with_shapes
+
+        named = {spec.name: shape for spec, shape in zip(model.inputs, shapes, strict=True)}
+        try:
+            shaped = with_shapes(model, named)
+        except ModelError:
+            return None  # ONNX Runtime says what is wrong with them
+        image = image_of_model(shaped, settings, caches)
+        return None if image is None else ProgramModel(image, settings=settings, stages={})
+
+    return Specialized(
+        model,
+        compile=compile_for,
+        fallback=partial(whole_on_onnxruntime, model, settings),
+        settings=settings,
+        stages={"read": read_seconds, "compile": now() - start},
+    )
 
 
 def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> Image | None:
@@ -95,13 +153,15 @@ def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Cach
     image = caches.images.get(key)
     if image is not None:
         return image
+    from strop.compiler.choose import NoKernelError
     from strop.compiler.program import CompileSettings, compile_program
 
-    isa, winograd = str(settings["isa"]), settings["winograd"]
     try:
-        program = compile_program(
-            model, CompileSettings(isa, "off" if winograd == "off" else "auto"), cache=caches.objects
-        )
+        wanted = CompileSettings(str(settings["isa"]), _winograd(settings))
+        program = compile_program(model, wanted, cache=caches.objects)
+    except NoKernelError as error:
+        _log.info("%s is not native as a whole: %s", model.name, error)
+        return None
     except NotSupportedError as error:
         if error.code != "unsupported.model":
             raise
@@ -111,6 +171,10 @@ def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Cach
         warnings.warn(f"{model.name} could not be compiled ({type(error).__name__}: {error})", stacklevel=2)
         return None
     return caches.images.put(key, program.image)
+
+
+def _winograd(settings: Mapping[str, KnobValue]) -> Literal["auto", "off"]:
+    return "off" if settings["winograd"] == "off" else "auto"
 
 
 def key_of(sha256: str, settings: Mapping[str, KnobValue]) -> str:
@@ -125,9 +189,3 @@ def check_precision_of(model: Model, precision: str | None) -> str:
     from strop.engines.contract import Settings
 
     return check_precision("native", model, Settings().updated({} if precision is None else {"precision": precision}))
-
-
-def _program(
-    image: Image, settings: Mapping[str, KnobValue], precision: str, stages: Mapping[str, float]
-) -> ProgramModel:
-    return ProgramModel(image, settings={**settings, "precision": precision}, stages=stages)

@@ -35,6 +35,14 @@ class PerShapes(Generic[Made]):
         self._entries: OrderedDict[Shapes, _Entry[Made]] = OrderedDict()
         self._lock, self._making = threading.Lock(), threading.Lock()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more means one less."""
+        return len(self._entries) >= self._limit
+
+    def __contains__(self, shapes: Shapes) -> bool:
+        return shapes in self._entries
+
     @contextmanager
     def use(self, shapes: Shapes) -> Iterator[Made]:
         """Gives what there is for `shapes`, for as long as the context lasts."""
