@@ -14,7 +14,19 @@ from strop import __version__
 from strop.cli.output import errors_console
 from strop.errors import StropError
 
-COMMANDS = ("optimize", "compare", "benchmark", "quantize", "verify", "inspect", "run", "doctor", "cache", "demo")
+COMMANDS = (
+    "optimize",
+    "compare",
+    "benchmark",
+    "quantize",
+    "verify",
+    "inspect",
+    "explain",
+    "run",
+    "doctor",
+    "cache",
+    "demo",
+)
 """Each is `strop.cli.NAME.command`, in the order of the help page."""
 
 

@@ -49,6 +49,11 @@ class Partition:
     segments: tuple[Segment, ...]
 
     @property
+    def model_inputs(self) -> tuple[str, ...]:
+        """The names of the model's inputs, also of those that no node reads."""
+        return tuple(spec.name for spec in self.model.inputs)
+
+    @property
     def reasons(self) -> dict[str, str]:
         """Why each node is not native, by name."""
         return {node: reason for segment in self.segments for node, reason in segment.reasons.items()}
