@@ -135,9 +135,9 @@ KERNELS: dict[str, Callable[[Function], None]] = {
 
 
 @functools.cache
-def blob() -> Blob:
+def blob(level: str = isa_level()) -> Blob:
     """All of the kernels above and the runtime, linked once."""
-    isa = get_isa(isa_level())
+    isa = get_isa(level)
     module = Module(isa)
     for name, emit in KERNELS.items():
         f = module.function(name, ["ptr"])
@@ -156,11 +156,13 @@ def image(
     workspace_bytes: int = 0,
     packed: np.ndarray | None = None,
     zeroed: tuple[tuple[int, int], ...] = (),
+    level: str | None = None,
 ) -> Image:
     """The image of a hand-made plan."""
     data = b"" if packed is None else packed.tobytes()
+    code = blob() if level is None else blob(level)
     plan = Plan(
-        blob().level,
+        code.level,
         tuple(inputs),
         tuple(outputs),
         tuple(tasks),
@@ -169,7 +171,7 @@ def image(
         weights=len(data),
         zeroed=zeroed,
     )
-    return make_image(plan, blob(), data)
+    return make_image(plan, code, data)
 
 
 def plus_one(count: int, *, grain: int = 1, flops: float = 1.0) -> Image:
@@ -178,7 +180,7 @@ def plus_one(count: int, *, grain: int = 1, flops: float = 1.0) -> Image:
     return image([task], [Tensor("x", "float32", (count,))], [Tensor("y", "float32", (count,))])
 
 
-def chain(count: int, steps: int, *, grain: int = 4) -> Image:
+def chain(count: int, steps: int, *, grain: int = 4, level: str | None = None) -> Image:
     """Adds one and mirrors, `steps` times, between two buffers of the arena: a step needs what all threads wrote."""
     # The cost is long enough for a team and short enough to keep Python's lock.
     tasks = [Task("first", "add_one", (given(), arena(0), BEGIN, END), units=count, grain=grain, flops=2e6)]
@@ -196,6 +198,7 @@ def chain(count: int, steps: int, *, grain: int = 4) -> Image:
         [Tensor("x", "float32", (count,))],
         [Tensor("y", "float32", (count,)), Tensor("total", "float32", ())],
         arena_bytes=2 * size,
+        level=level,
     )
 
 

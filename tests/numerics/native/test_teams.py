@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from strop.errors import UsageError
+from strop.loader.cpu import isa_levels
 from strop.loader.native import NativeProgram
 from strop.loader.team import get_pool, has_teams
 from tests.numerics.native import programs
@@ -89,6 +90,14 @@ from tests.numerics.native.test_teams import *
     assert done.returncode == 0, done.stderr
     assert "Exception" not in done.stderr and "Error" not in done.stderr, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("level", isa_levels())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_isa_level_carries_the_runtime(level: str, threads: int) -> None:
+    with NativeProgram(programs.chain(COUNT, STEPS, level=level), threads=threads) as program:
+        for seed in range(5):
+            check(program, seed)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
