@@ -199,6 +199,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("kinds", nargs="*", metavar="compile|warm|load|call", help="which figures (default: all)")
     parser.add_argument("--engine", default=OURS, help="another engine for comparison; its figures are not kept")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="fresh processes a figure (at least 5)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the results")
     options = parser.parse_args(words)
     if unknown := [kind for kind in options.kinds if kind not in kinds]:
         parser.error(f"{unknown[0]!r} is none of {', '.join(kinds)}")
@@ -217,16 +218,16 @@ def main(words: Sequence[str] | None = None) -> int:
     rows = [figure.to_json() for figure in wanted]
     print(table(rows))
     if options.engine == OURS:
-        _keep(rows)
+        _keep(rows, options.output)
     return 0
 
 
-def _keep(rows: Sequence[Mapping[str, Any]]) -> None:
+def _keep(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes the figures; those that were not measured this time stay, if they are of this machine."""
     here = machine()
     old: list[dict[str, Any]] = []
-    if RESULTS.exists():
-        document = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if path.exists():
+        document = json.loads(path.read_text(encoding="utf-8"))
         old = document["figures"] if document["machine"]["fingerprint"] == here.fingerprint else []
     measured = {row["name"] for row in rows}
     document = {
@@ -236,7 +237,7 @@ def _keep(rows: Sequence[Mapping[str, Any]]) -> None:
         "machine": {"fingerprint": here.fingerprint, "cpu_name": here.cpu_name, "isa": here.isa, "python": here.python},
         "figures": [*(row for row in old if row["name"] not in measured), *rows],
     }
-    write_whole(RESULTS, [to_text(document, indent=1).encode() + b"\n"])
+    write_whole(path, [to_text(document, indent=1).encode() + b"\n"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.latency.measuring import OURS
+from benchmarks.latency.measuring import REFERENCE
 from benchmarks.latency.records import APART, Document, geometric_means
 
 SHORT = {"native": "native", "openvino": "OpenVINO", "onnxruntime": "ORT"}
@@ -43,8 +43,11 @@ def interval(ratio: Document) -> str:
 def _row(document: Document, engines: Sequence[str], kinds: Sequence[str]) -> list[str]:
     found = [document["engines"].get(name, {}) for name in engines]
     ratios = document["ratios"]
-    apart = [engine["relative_l2"] for engine in found if engine.get("relative_l2")]
-    share = document.get("native", {}).get("share")
+    apart = [
+        engine["relative_l2"]
+        for name, engine in document["engines"].items()
+        if name != REFERENCE and "relative_l2" in engine
+    ]
     probe = document["probe"]
     return [
         document["title"] + ("*" if document["network"] == APART else ""),
@@ -52,14 +55,14 @@ def _row(document: Document, engines: Sequence[str], kinds: Sequence[str]) -> li
         *(interval(ratios[kind]) if kind in ratios else "-" for kind in kinds),
         *(f"{engine['percent_of_limit']:.0f}" if "percent_of_limit" in engine else "-" for engine in found),
         f"{max(apart):.0e}" if apart else "-",
-        _share(share) if found and OURS in document["engines"] else "-",
+        _share(document["native"]["share"]) if "native" in document else "-",
         f"{probe['gflops']['point']:.0f}" if probe else "-",
     ]
 
 
 def _share(share: object) -> str:
     if share is None:
-        return "-"
+        return "?"
     figures = list(share.values()) if isinstance(share, Mapping) else [share]
     return " / ".join(f"{figure:.0%}" for figure in figures)
 
@@ -73,6 +76,7 @@ def _notes(documents: Sequence[Document]) -> list[str]:
         "ms: 10th percentile of all calls. Ratios: of seconds, above 1 where the second is faster; 99 % intervals.",
         "%: multiply-accumulates over what the probe kernel does in the same rounds; Winograd may pass 100.",
         "apart: the largest relative L2 distance from ONNX Runtime. *: not in the geometric mean.",
+        "native: share of the nodes and of the time that our compiler runs, ? where `strop explain` does not say.",
     ]
     missing: dict[str, list[str]] = {}
     for document in documents:
