@@ -30,6 +30,12 @@ _PEAKS: Final[dict[str, float]] = {
 _BANDWIDTHS: Final[dict[str, float]] = {"l2": 100 * _GIGA, "l3": 22 * _GIGA, "memory": 11 * _GIGA}
 """Bytes a second of one core, by the level they come from."""
 
+_SHOWN: Final = 0.2
+"""The part of the shorter one of arithmetic and memory that the longer one does not hide."""
+
+_TIE: Final = 1.03
+"""Schedules this near the best are as good; the first is taken, so that layers share their tiles' code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -51,10 +57,10 @@ class NoKernelError(LookupError):
 
 
 def estimate(cost: Cost, isa: Isa) -> float:
-    """Returns the seconds a schedule should take on one core: arithmetic or memory, whichever is longer."""
+    """Returns the seconds a schedule should take on one core; the longer of arithmetic and memory hides most."""
     compute = cost.flops / (_PEAKS[isa.level] * cost.efficiency)
     moved = sum(size / _BANDWIDTHS[level] for level, size in cost.bytes.items())
-    return max(compute, moved) + cost.overhead
+    return max(compute, moved) + _SHOWN * min(compute, moved) + cost.overhead
 
 
 def choose(
@@ -80,7 +86,8 @@ def choose(
             reasons[kernel.family] = reason
             continue
         times = [(estimate(kernel.cost(problem, s, isa), isa), s) for s in kernel.candidates(problem, isa)]
-        seconds, schedule = min(times, key=lambda pair: pair[0])
+        best = min(seconds for seconds, _ in times)
+        seconds, schedule = next(pair for pair in times if pair[0] <= best * _TIE)
         offers.append((seconds, kernel, schedule))
     if not offers:
         raise NoKernelError(problem, reasons)

@@ -81,11 +81,13 @@ class DirectConvolution:
         assert isinstance(problem, Convolution)
         nest = _nest(problem, schedule, isa)
         cycles = nest.cycles(nest.geometry.sizes())
-        ideal = problem.macs / (2 * isa.lanes * (1 if problem.accumulator == "float32" else 4))
+        ideal = problem.macs / nest.macs_a_cycle
         images = sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output))
         weights = problem.weights[0] * problem.weights[1] * problem.weights[2] * problem.weights[3]
-        moved = {"l3": float(weights * np.dtype(problem.weight_dtype).itemsize), "l2": float(images)}
-        return Cost(2.0 * problem.macs, ideal / cycles, moved)
+        moved = float(weights * np.dtype(problem.weight_dtype).itemsize)
+        if images > _L2:
+            return Cost(2.0 * problem.macs, ideal / cycles, {"l3": moved + images})
+        return Cost(2.0 * problem.macs, ideal / cycles, {"l3": moved, "l2": float(images)})
 
     def split(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Split:
         """Divides blocks of pixels times panels of output channels."""

@@ -83,7 +83,7 @@ class StemConvolution:
         bands = -(-problem.output.shape[2] // schedule.band) * problem.output.shape[0]
         cycles = plan.nest.cycles(plan.nest.geometry.sizes()) * bands + plan.bytes / isa.vector_bytes * 2 * bands
         images = sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output))
-        return Cost(2.0 * problem.macs, problem.macs / (2 * isa.lanes) / cycles, {"l2": float(images)})
+        return Cost(2.0 * problem.macs, problem.macs / plan.nest.macs_a_cycle / cycles, {"l2": float(images)})
 
     def split(self, problem: Problem, schedule: StemSchedule, isa: Isa) -> Split:
         """Divides the bands of all images."""

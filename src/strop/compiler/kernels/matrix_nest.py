@@ -60,6 +60,12 @@ class MatrixNest:
         self.panel_bytes = len(runs.offsets) * runs.steps * PANEL * STEP
         self.used: list[Tile] = []
 
+    @property
+    def macs_a_cycle(self) -> int:
+        """Multiply-adds of a cycle at the peak: two vectors where they are one instruction, one where they are two."""
+        depth = 1 if self.problem.accumulator == "float32" else STEP
+        return self.isa.lanes * depth * (2 if self.isa.fused else 1)
+
     def tile(self, rows: int, columns: int, *, is_last: bool) -> Tile:
         """Returns the tile of a size, for whole groups of output channels or for the last one."""
         problem, isa, fetch, passes = self.problem, self.isa, self.fetch, self.passes
@@ -109,7 +115,8 @@ class MatrixNest:
                 products = pixels * vectors
                 if products and columns:
                     latency = 4 / _sets(products, self.passes.unroll)
-                    step = max(products / 2, 0.55 * (pixels + vectors), latency)
+                    busy = products / 2 if self.isa.fused else products + pixels / 2  # that also shuffles to broadcast
+                    step = max(busy, 0.55 * (pixels + vectors), latency)
                     total += count * columns * (step * steps + products + _OVERHEAD)
         return total * self.problem.groups
 
