@@ -18,7 +18,7 @@ from strop.machine import machine
 from strop.runtime.whole_file import write_whole
 
 BAR, OTHER = "openvino/native", "onnxruntime/native"
-WIDTH, LEFT, RIGHT, TOP, ROW = 800, 230, 140, 70, 26
+WIDTH, LEFT, RIGHT, TOP, ROW = 830, 260, 140, 70, 26
 FIRST, SECOND = WIDTH - 68, WIDTH - 14
 """Where the columns of figures end."""
 STYLE = """
