@@ -18,6 +18,7 @@ from strop.engines.knobs import check_precision
 from strop.engines.native.compiled import Segmented, whole_on_onnxruntime
 from strop.engines.native.identity import Identity, Known
 from strop.engines.native.program_model import ProgramModel
+from strop.engines.native.program_step import ProgramStep
 from strop.engines.native.route import Route
 from strop.engines.native.shapes import Shapes
 from strop.engines.native.specialized import Specialized
@@ -87,54 +88,57 @@ def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], preci
     chosen = {**settings, "precision": check_precision_of(model, precision)}
     if not all(spec.is_static for spec in model.inputs):
         return _of_free_sizes(model, chosen, caches, read - start)
-    made = image_of_model(model, settings, caches)
-    if made is not None:
-        return ProgramModel(made, settings=chosen, stages={"read": read - start, "compile": now() - read})
-    route, share = _route(model, chosen, caches)
+    image = image_of_model(model, chosen, caches)
+    if image is not None:
+        return ProgramModel(image, settings=chosen, stages={"read": read - start, "compile": now() - read})
+    route, share = _segments(model, chosen, caches) or (whole_on_onnxruntime(model, chosen), 0.0)
     stages = {"read": read - start, "compile": now() - read}
     return Segmented(model, route, native_share=share, settings=chosen, stages=stages)
 
 
-def _route(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> tuple[Route, float]:
-    """Returns the way through a model that is not native as a whole, and the share of its nodes that is."""
+def _segments(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> tuple[Route, float] | None:
+    """Returns the way through a model that is not native as a whole, and the share of its nodes that is; None for 0."""
     from strop.compiler.partition import partition
     from strop.engines.native.segments import make_route
 
     divided = partition(model, isa=str(settings["isa"]), winograd=_winograd(settings))
-    if any(segment.is_native for segment in divided.segments):
+    if not any(segment.is_native for segment in divided.segments):
+        return None
+    route = make_route(divided, lambda part: _program(part, settings, caches), settings)
+    return None if route is None else (route, divided.native_share)
 
-        def program(part: Model) -> ProgramModel | None:
-            image = image_of_model(part, settings, caches)
-            return None if image is None else ProgramModel(image, settings=settings, stages={})
 
-        route = make_route(divided, program, settings)
-        if route is not None:
-            return route, divided.native_share
-    return whole_on_onnxruntime(model, settings), 0.0
+def _program(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> ProgramModel | None:
+    image = image_of_model(model, settings, caches)
+    return None if image is None else ProgramModel(image, settings=settings, stages={})
 
 
 def _of_free_sizes(
     model: Model, settings: Mapping[str, KnobValue], caches: Caches, read_seconds: float
 ) -> CompiledModel:
     """Returns a model some sizes of which are not known before a request comes."""
-    from strop.compiler.lower import RULES
+    from strop.model.oracle import custom_operators
+    from strop.model.shapes import with_shapes
 
     start = now()
-    if any(node.op_type not in RULES and node.op_type != "Constant" for node in model.to_proto().graph.node):
+    if custom_operators(model.to_proto()):  # nothing but an engine can tell what shapes they give
         route = whole_on_onnxruntime(model, settings)
         stages = {"read": read_seconds, "compile": now() - start}
         return Segmented(model, route, native_share=0.0, settings=settings, stages=stages)
 
-    def compile_for(shapes: Shapes) -> ProgramModel | None:
-        from strop.model.shapes import with_shapes
-
+    def compile_for(shapes: Shapes) -> tuple[Route, float] | None:
         named = {spec.name: shape for spec, shape in zip(model.inputs, shapes, strict=True)}
         try:
             shaped = with_shapes(model, named)
         except ModelError:
             return None  # ONNX Runtime says what is wrong with them
-        image = image_of_model(shaped, settings, caches)
-        return None if image is None else ProgramModel(image, settings=settings, stages={})
+        program = _program(shaped, settings, caches)
+        if program is None:
+            return _segments(shaped, settings, caches)
+        step = ProgramStep(
+            program, inputs=[spec.name for spec in model.inputs], outputs=[spec.name for spec in model.outputs]
+        )
+        return Route([step], inputs=step.inputs, outputs=step.outputs), 1.0
 
     return Specialized(
         model,

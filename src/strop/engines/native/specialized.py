@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
 from strop.engines.base import CompiledBase
 from strop.engines.contract import KnobValue, ModelSource, OperationTime
-from strop.engines.native.program_model import ProgramModel
 from strop.engines.native.route import Route
 from strop.engines.native.shapes import PerShapes, Shapes
 from strop.engines.profiles import Origins
@@ -22,15 +22,15 @@ _REMEMBERED = 256
 
 
 class Specialized(CompiledBase[object]):
-    """Programs by the shapes of the inputs, and ONNX Runtime for shapes that have none.
+    """Routes by the shapes of the inputs, and ONNX Runtime for shapes that have none.
 
     Once LIMIT sets of shapes have code, a further one gets it, in place of what was not used for longest, only when it
     comes again: an application whose every request has another size would otherwise compile for ever.
 
     Args:
-        model: the model; all of it is thought to be native.
-        compile: makes the program for these input shapes, None where there is none after all: then there is none
-            for any other shapes either.
+        model: the model.
+        compile: makes the way through the model for these input shapes and says what share of its nodes is native;
+            None where nothing is: then nothing is for any other shapes either.
         fallback: opens ONNX Runtime; called when a request first needs it.
         settings: what is in force.
         stages: seconds so far.
@@ -40,7 +40,7 @@ class Specialized(CompiledBase[object]):
         self,
         model: ModelSource,
         *,
-        compile: Callable[[Shapes], ProgramModel | None],
+        compile: Callable[[Shapes], tuple[Route, float] | None],
         fallback: Callable[[], Route],
         settings: Mapping[str, KnobValue],
         stages: Mapping[str, float],
@@ -54,57 +54,46 @@ class Specialized(CompiledBase[object]):
             stages=stages,
         )
         self._model, self._compile, self._open_fallback = model, compile, fallback
-        self._programs: PerShapes[ProgramModel | None] = PerShapes(self._make, _close, limit=LIMIT)
+        self._routes: PerShapes[Route | None] = PerShapes(self._make, _close, limit=LIMIT)
         self._opening = threading.Lock()
         self._fallback: Route | None = None
         self._seen: OrderedDict[Shapes, None] = OrderedDict()
-        self._is_native = True
-
-    @property
-    def native_share(self) -> float:
-        """1 as long as all shapes so far are machine code, else 0."""
-        return float(self._is_native)
+        self.native_share = 1.0
+        """The share of nodes that machine code runs, at the shapes compiled last."""
 
     def _run(self, slot: object, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        shapes = tuple(array.shape for array in arrays)
-        if self._is_admitted(shapes):
-            with self._programs.use(shapes) as program:
-                if program is not None:
-                    return list(program(arrays).values())
-        return self._whole().run(arrays)
-
-    def _run_into(self, slot: object, arrays: list[np.ndarray], buffers: list[np.ndarray]) -> None:
-        shapes = tuple(array.shape for array in arrays)
-        if self._is_admitted(shapes):
-            with self._programs.use(shapes) as program:
-                if program is not None:
-                    program.run_into(arrays, dict(zip(self._output_names, buffers, strict=True)))
-                    return
-        super()._run_into(slot, arrays, buffers)
+        with self._route(arrays) as route:
+            return route.run(arrays)
 
     def _profile(self, arrays: list[np.ndarray], repeats: int) -> list[OperationTime]:
-        shapes = tuple(array.shape for array in arrays)
-        if self._is_admitted(shapes):
-            with self._programs.use(shapes) as program:
-                if program is not None:
-                    return program.profile(arrays, repeats=repeats)
-        return Origins(self._model).completed(self._whole().profile(arrays, repeats))
+        with self._route(arrays) as route:
+            return Origins(self._model).completed(route.profile(arrays, repeats))
 
     def _release(self) -> None:
-        self._programs.close()
+        self._routes.close()
         if self._fallback is not None:
             self._fallback.close()
 
-    def _make(self, shapes: Shapes) -> ProgramModel | None:
-        program = self._compile(shapes) if self._is_native else None
-        self._is_native = program is not None
-        return program
+    @contextmanager
+    def _route(self, arrays: list[np.ndarray]) -> Iterator[Route]:
+        shapes = tuple(array.shape for array in arrays)
+        if self._is_admitted(shapes):
+            with self._routes.use(shapes) as route:
+                if route is not None:
+                    yield route
+                    return
+        yield self._whole()
+
+    def _make(self, shapes: Shapes) -> Route | None:
+        made = self._compile(shapes) if self.native_share else None
+        route, self.native_share = made or (None, 0.0)
+        return route
 
     def _is_admitted(self, shapes: Shapes) -> bool:
         """Whether these shapes are to have code."""
-        if not self._is_native:
+        if not self.native_share:
             return False
-        if shapes in self._programs or not self._programs.is_full:
+        if shapes in self._routes or not self._routes.is_full:
             return True
         with self._opening:
             again = shapes in self._seen
@@ -121,6 +110,6 @@ class Specialized(CompiledBase[object]):
             return self._fallback
 
 
-def _close(program: ProgramModel | None) -> None:
-    if program is not None:
-        program.close()
+def _close(route: Route | None) -> None:
+    if route is not None:
+        route.close()
