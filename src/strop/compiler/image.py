@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strop.compiler.runtime_code import RUNTIME_SYMBOLS
 from strop.loader.image import HEADER_BYTES, PAGE, Image, image_of, pack_header
 from strop.loader.plan import SLACK, Plan
+from strop.loader.structs import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,13 @@ def make_image(plan: Plan, blob: Blob, weights: bytes | memoryview) -> Image:
     (`runtime_code.emit_runtime`) must have been linked into the blob. Raises ValueError where plan, blob and weights
     do not fit.
     """
-    missing = {name for name in (*RUNTIME_SYMBOLS, *(task.symbol for task in plan.tasks)) if name not in blob.symbols}
+    missing = {name for name in (*RUNTIME, *(task.symbol for task in plan.tasks)) if name not in blob.symbols}
     if missing:
         raise ValueError(f"the blob lacks {', '.join(sorted(missing))}")
     placed = plan._replace(
         level=blob.level,
         tasks=tuple(task._replace(offset=blob.symbols[task.symbol]) for task in plan.tasks),
-        runtime={name: blob.symbols[name] for name in RUNTIME_SYMBOLS},
+        runtime={name: blob.symbols[name] for name in RUNTIME},
     )
     view = memoryview(weights).cast("B")
     if len(view) < plan.weights + SLACK:

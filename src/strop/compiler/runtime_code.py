@@ -23,6 +23,7 @@ from strop.compiler.isa.table import Isa
 from strop.loader.structs import (
     API,
     CLOSED,
+    DATA_BYTES,
     DONE,
     NOT_STARTED,
     READ_FLAGS,
@@ -36,21 +37,6 @@ from strop.loader.structs import (
     Team,
     Walker,
 )
-
-RUNTIME_SYMBOLS: Final = (
-    "strop_walk",
-    "strop_barrier",
-    "strop_worker",
-    "strop_run",
-    "strop_call",
-    "strop_acquire",
-    "strop_release",
-    "strop_wake",
-    "strop_data",
-)
-"""What the loader looks for in a blob."""
-
-DATA_BYTES: Final = 4096
 
 _NULL: Final = Value("null", "ptr")
 _ALL: Final = Value("2147483647", "i32")

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from strop.loader.code import MappedCode
-from strop.loader.structs import API
+from strop.loader.structs import API, DATA_BYTES
 
-_DATA_BYTES: Final = 4096
 _READ_WRITE: Final = 3
 _METH_FASTCALL: Final = 0x80
 
@@ -50,7 +49,7 @@ class Functions:
     def _put_program(self, program: int) -> None:
         """Writes the program's address into the code's page of data, the only one that may be written."""
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mprotect(ctypes.c_void_p(self._data), ctypes.c_size_t(_DATA_BYTES), _READ_WRITE):
+        if libc.mprotect(ctypes.c_void_p(self._data), ctypes.c_size_t(DATA_BYTES), _READ_WRITE):
             raise OSError(ctypes.get_errno(), "mprotect")
         ctypes.c_uint64.from_address(self._data).value = program
 

@@ -19,7 +19,7 @@ from strop.errors import NotSupportedError, UsageError
 from strop.loader import cpu
 from strop.loader.checks import Inputs, input_arrays, output_buffers
 from strop.loader.functions import Functions, api_addresses, has_builtin
-from strop.loader.image import PAGE, Image
+from strop.loader.image import Image
 from strop.loader.memory import Words, allocate
 from strop.loader.plan import SLACK, Plan, Tensor
 from strop.loader.structs import CLOSED, NOT_STARTED, PROGRAM_SIZE, Form, Program, Stream, Walker
@@ -354,9 +354,6 @@ def _check_level(plan: Plan) -> None:
             expected=plan.level,
             hint="compile the model on this machine, or run it on engine onnxruntime",
         )
-    data = plan.runtime["strop_data"]
-    if data % PAGE:
-        raise ValueError(f"the page of data lies at {data}, no multiple of {PAGE}")
 
 
 def _architecture() -> str:

@@ -29,7 +29,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from strop.loader.structs import VERSION
+from strop.loader.structs import DATA_BYTES, RUNTIME, VERSION
 
 SLACK: Final = 64
 """Bytes behind a buffer of the arena, and behind the weights, that kernels may read (a vector), never write."""
@@ -227,8 +227,10 @@ class _Reader:
 
     def runtime(self, owner: dict[str, Any]) -> dict[str, int]:
         places = self.fields(owner.get("runtime"), "runtime")
-        # strop_data is a page that becomes writable: it must be a whole page of its own within the code.
-        return {name: self.whole(at, name, 0, self.code_bytes - 1) for name, at in places.items()}
+        found = {name: self.number(places, name, 0, self.code_bytes - 1) for name in RUNTIME}
+        if found["strop_data"] % DATA_BYTES or found["strop_data"] + DATA_BYTES > self.code_bytes:
+            raise ValueError(f"strop_data lies at {found['strop_data']}: no whole page of the code")
+        return found
 
     def task(self, value: object) -> Task:
         owner = self.fields(value, "task")

@@ -164,6 +164,21 @@ class Buffer:
     SIZE: Final = 80
 
 
+RUNTIME: Final = (
+    "strop_walk",
+    "strop_barrier",
+    "strop_worker",
+    "strop_run",
+    "strop_call",
+    "strop_acquire",
+    "strop_release",
+    "strop_wake",
+    "strop_data",
+)
+"""The functions that every image's code carries; strop_data is the page that the loader makes writable."""
+
+DATA_BYTES: Final = 4096
+
 READ_FLAGS: Final = 0x3C  # PyBUF_C_CONTIGUOUS | PyBUF_FORMAT
 WRITE_FLAGS: Final = 0x3D  # ... | PyBUF_WRITABLE
 

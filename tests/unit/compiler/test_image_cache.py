@@ -14,12 +14,13 @@ from strop.compiler.cache_folder import describe_cache
 from strop.compiler.image_cache import ImageCache, image_key
 from strop.loader.image import Image, image_of
 from strop.loader.plan import SLACK, Plan
+from strop.loader.structs import RUNTIME
 
 KEY = image_key("a" * 64, "generic", {"winograd": "auto"})
 
 
 def an_image(weights: int = 1000) -> Image:
-    plan = Plan("generic", (), (), (), weights=weights)
+    plan = Plan("generic", (), (), (), weights=weights, runtime=dict.fromkeys(RUNTIME, 0))
     return image_of(plan.to_bytes(), bytes(4096), bytes(weights + SLACK))
 
 

@@ -11,10 +11,11 @@ from strop.compiler.image import image_pieces, write_image
 from strop.loader import image as images
 from strop.loader.image import HEADER_BYTES, PAGE, Image, image_of, open_image
 from strop.loader.plan import SLACK, Plan, Tensor
+from strop.loader.structs import RUNTIME
 
 CODE = bytes(range(256)) * 32
 WEIGHTS = np.arange(3000, dtype=np.uint8).tobytes() + bytes(SLACK)
-PLAN = Plan("generic", (Tensor("x", "float32", (2,)),), (), (), weights=3000)
+PLAN = Plan("generic", (Tensor("x", "float32", (2,)),), (), (), weights=3000, runtime=dict.fromkeys(RUNTIME, 0))
 
 
 def image() -> Image:

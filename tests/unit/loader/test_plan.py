@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strop.loader.plan import SLACK, Argument, Plan, Task, Tensor, parse_plan, plan_from_json
+from strop.loader.structs import RUNTIME
 
 CODE, WEIGHTS = 8192, 1000
 
@@ -49,7 +50,7 @@ PLAN = Plan(
     workspace=64,
     weights=WEIGHTS - SLACK,
     zeroed=((0, 64), (192, 8)),
-    runtime={"strop_run": 64, "strop_data": 4096},
+    runtime={**dict.fromkeys(RUNTIME, 64), "strop_data": 4096},
 )
 
 
@@ -103,6 +104,8 @@ WRONG = [
     put("zeroed", 0, value=[1]),
     put("runtime", "strop_run", value=CODE),
     put("runtime", "strop_run", value=-1),
+    put("runtime", "strop_data", value=64),
+    put("runtime", value={}),
     put("runtime", value=[]),
     put("inputs", 0, "dtype", value="object"),
     put("inputs", 0, "dtype", value="O"),
