@@ -72,9 +72,11 @@ class DirectConvolution:
         return Needs(halo_of(problem))
 
     def candidates(self, problem: Problem, isa: Isa) -> Sequence[DirectSchedule]:
-        """Returns a schedule for each size of register tile that suits the ISA."""
+        """Returns a schedule for each size of register tile that suits the ISA; with few pixels, wide tiles first."""
         assert isinstance(problem, Convolution)
-        return [_scheduled(problem, pixels, vectors, isa) for pixels, vectors in tiles_of(isa)]
+        images, _, rows, columns = problem.output.shape
+        tiles = sorted(tiles_of(isa), key=lambda tile: -tile[1]) if images * rows * columns < 8 else tiles_of(isa)
+        return [_scheduled(problem, pixels, vectors, isa) for pixels, vectors in tiles]
 
     def cost(self, problem: Problem, schedule: DirectSchedule, isa: Isa) -> Cost:
         """Returns the multiply-adds, how busy whole tiles keep the units for them, and weights and images once each."""
