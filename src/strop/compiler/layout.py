@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from strop.compiler.asking import Ask, usual_layout, usual_layouts
 from strop.compiler.choose import Choice
+from strop.compiler.expressions import operand
 from strop.compiler.kernels.contract import Kernel, Needs
 from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, dense
-from strop.compiler.levels import Compute, Concatenate, Graph, Operation, Reshape, Slice, Transpose, Value
+from strop.compiler.levels import Compute, Concatenate, Convolve, Graph, Operation, Reshape, Slice, Transpose, Value
 from strop.compiler.views import Buffer, Step, View, ViewGraph, constant_view
 
 
@@ -37,11 +38,12 @@ class _Layouter:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     needs: dict[str, Needs] = field(default_factory=dict)
     halos: dict[str, Halo] = field(default_factory=dict)
+    fills: dict[str, int] = field(default_factory=dict)  # what readers want in the halo of a value
     homes: dict[str, Home] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
-    copies: dict[tuple[str, str, bool], View] = field(default_factory=dict)
+    copies: dict[tuple[str, str, bool, int], View] = field(default_factory=dict)
     wholes: dict[str, View] = field(default_factory=dict)  # of each buffer of the arena: the view that fills it
 
 
@@ -98,6 +100,7 @@ def _collect_halos(work: _Layouter) -> None:
         if needs is not None and needs.halo:
             name = operation.inputs[0]
             work.halos[name] = work.halos.get(name, NO_HALO).union(needs.halo)
+            work.fills.setdefault(name, _fill_of(operation))
 
 
 # -- who shares a buffer with whom
@@ -272,13 +275,13 @@ def _own_place(work: _Layouter, value: Value) -> View:
         work.buffers[f"output {index}"] = Buffer(f"output {index}", "output", value.bytes, index)
         return View(f"output {index}", 0, plain)
     needs = work.needs.get(value.name)
-    halo = NO_HALO
-    for name in graph.values:  # all who live here want their halo here
+    halo, fill = NO_HALO, 0
+    for name in work.halos:  # all who live here want their halo here
         if _root(work, name) == value.name:
-            halo = halo.union(work.halos.get(name, NO_HALO))
+            halo, fill = halo.union(work.halos[name]), work.fills[name]
     axis = 1 if len(value.shape) == 4 and isinstance(producer.core, Concatenate) else producer.axis
     layout = plain if needs is not None and needs.output_order == "dense" else usual_layout(value, axis, halo)
-    return _new_buffer(work, value.name, layout)
+    return _new_buffer(work, value.name, replace(layout, fill=fill))
 
 
 def _new_buffer(work: _Layouter, name: str, layout: Layout) -> View:
@@ -336,17 +339,26 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
         order, halo = needs.input_order, needs.halo if place == 0 else NO_HALO
     else:
         order, halo = ("any" if needs.output_order == "any" else "channels_last"), NO_HALO
+    fill = _fill_of(operation) if halo else view.layout.fill
     repeats = place > 0 and 0 in (view.layout.strides[operation.axis], view.layout.shape[operation.axis] - 1)
-    if (repeats or _is_ordered(view.layout, operation, order)) and view.layout.halo.covers(halo):
+    if (repeats or _is_ordered(view.layout, operation, order)) and (
+        view.layout.halo.covers(halo) and view.layout.fill == fill
+    ):
         return view
-    key = (name, order, operation.axis == 1)
+    key = (name, order, operation.axis == 1, fill)
     if key not in work.copies:
         value = work.graph.values[name]
         wanted = work.halos.get(name, NO_HALO)
         layout = dense(value.shape, value.dtype) if order == "dense" else _channels_together(value, operation, wanted)
-        work.copies[key] = _new_buffer(work, f"{name} ({order.replace('_', ' ')})", layout)
+        buffer = f"{name} ({order.replace('_', ' ')}{f' of {fill}' if fill else ''})"
+        work.copies[key] = _new_buffer(work, buffer, replace(layout, fill=fill))
         _copy(work, name, view, work.copies[key])
     return work.copies[key]
+
+
+def _fill_of(operation: Operation) -> int:
+    """Returns what a convolution reads beyond the edges of its image."""
+    return operation.core.input_zero if isinstance(operation.core, Convolve) else 0
 
 
 def _channels_together(value: Value, operation: Operation, halo: Halo) -> Layout:
@@ -357,7 +369,8 @@ def _channels_together(value: Value, operation: Operation, halo: Halo) -> Layout
 
 
 def _copy(work: _Layouter, name: str, source: View, target: View) -> None:
-    operation = Operation(f"copy {name}", Compute(), (name,), name)
+    same = operand(0, source.layout.dtype)
+    operation = Operation(f"copy {name}", Compute(), (name,), name, same)
     layouts = [source.layout], replace(target.layout, halo=NO_HALO)
     work.steps.append(Step(f"copy {name}", operation, (source,), target, work.ask(operation, *layouts).kernel))
 

@@ -51,13 +51,15 @@ NO_HALO = Halo()
 class Layout:
     """A view without its place: logical `shape` in ONNX's order of axes, a byte `strides` per axis, numpy `dtype`.
 
-    halo: zeros around the image (axes 2 and 3 of four) that lie in the same buffer; 0 byte strides repeat (broadcast).
+    halo: rows and columns around the image (axes 2 and 3 of four) in the same buffer that hold `fill`: zero, or a
+    quantized value's zero point. 0 byte strides repeat (broadcast).
     """
 
     shape: Shape
     strides: tuple[int, ...]
     dtype: str = "float32"
     halo: Halo = NO_HALO
+    fill: int = 0
 
     @property
     def itemsize(self) -> int:
@@ -102,6 +104,7 @@ class Layout:
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
         halo = f" halo {self.halo.top},{self.halo.left},{self.halo.bottom},{self.halo.right}" if self.halo else ""
+        halo += f" of {self.fill}" if self.fill else ""
         return f"{self.dtype}[{shape}] strides {','.join(map(str, self.strides))}{halo}"
 
 

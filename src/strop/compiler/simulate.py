@@ -66,7 +66,7 @@ def run_step(step: Step, problem: Problem, locate: Memory) -> None:
     channels: Sequence[np.ndarray] = step.operation.channels
     if isinstance(problem, Convolution) and isinstance(core, Convolve):
         halo = step.kernel.needs(problem, ISAS[0]).halo
-        if halo:  # what the kernel reads beyond the edges comes from memory, so that it had better be zero
+        if halo:  # what the kernel reads beyond the edges comes from memory, so that it had better be right
             inputs[0] = window(*places[0], problem.inputs[0], halo)
             problem = replace(problem, inputs=(_grown(problem.inputs[0], halo), *problem.inputs[1:]), pads=(0, 0, 0, 0))
         if core.bias is not None:
@@ -100,7 +100,7 @@ def _grown(layout: Layout, halo: Halo) -> Layout:
 def _clear_halo(memory: np.ndarray, offset: int, layout: Layout) -> None:
     whole = window(memory, offset, layout, layout.halo)
     inside = window(memory, offset, layout).copy()
-    whole[...] = 0
+    whole[...] = layout.fill
     window(memory, offset, layout)[...] = inside
 
 

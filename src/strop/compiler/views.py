@@ -38,7 +38,7 @@ class View:
         offset = sum(start * stride for start, stride in zip(starts, layout.strides, strict=True))
         strides = tuple(stride * step for stride, step in zip(layout.strides, by, strict=True))
         halo = layout.halo if shape[2:] == layout.shape[2:] else NO_HALO
-        return View(self.buffer, self.offset + offset, Layout(shape, strides, layout.dtype, halo))
+        return View(self.buffer, self.offset + offset, Layout(shape, strides, layout.dtype, halo, layout.fill))
 
     def transpose(self, permutation: tuple[int, ...]) -> View:
         """Returns the view with its axes in another order."""

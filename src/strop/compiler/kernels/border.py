@@ -1,4 +1,4 @@
-"""Writes zeros into the halo of an image, for a kernel that reads beyond the edges.
+"""Writes zeros (or a zero point) into the halo of an image, for a kernel that reads beyond the edges.
 
 Only the halo's own channels are written, pixel by pixel: what lies between pixels may belong to another view. Rows of
 all images, those of the halo included, are divided among threads.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strop.compiler.emit import Function, Module, Number, Value, vector_of
+from strop.compiler.emit import Function, Module, Number, Value, constant, vector_of
 from strop.compiler.expressions import LLVM_TYPES
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Border, Code, Cost, Needs, Problem, Split
@@ -102,6 +102,7 @@ def _rows(problem: Problem) -> int:
 def _clear(f: Function, problem: Problem, start: Value, pixels: int) -> None:
     layout = problem.output
     kind = vector_of(LLVM_TYPES[layout.dtype], f.isa.lanes)
+    fill = constant(kind, layout.fill) if layout.fill else f.zero(kind)
 
     def pixel(index: Number, _: list[Value]) -> None:
         at = f.offset(start, f.mul(index, layout.strides[3]))
@@ -109,7 +110,7 @@ def _clear(f: Function, problem: Problem, start: Value, pixels: int) -> None:
         def block(channel: Number, lanes: list[int]) -> None:
             place = f.offset(at, f.mul(channel, layout.itemsize))
             for n, count in enumerate(lanes):
-                f.store_lanes(f.zero(kind), place, n * f.isa.lanes * layout.itemsize, lanes=count)
+                f.store_lanes(fill, place, n * f.isa.lanes * layout.itemsize, lanes=count)
 
         each_channel_block(f, layout.shape[1], 4, block)
 

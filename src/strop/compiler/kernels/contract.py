@@ -83,7 +83,7 @@ class Pointwise(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Border(Problem):
-    """Writes zeros into the halo of `output` (inputs is empty)."""
+    """Writes the fill of `output` into its halo (inputs is empty)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,13 @@ def lower_quantize(node: onnx_ir.Node, scope: Scope) -> None:
 
 
 def lower_dequantize(node: onnx_ir.Node, scope: Scope) -> None:
-    """DequantizeLinear of a whole tensor of 8 bits."""
-    value = scope.value(node.inputs[0])
+    """DequantizeLinear of a whole tensor of 8 bits; of a constant, computed now."""
     source = _quantization(node, scope)
+    numbers = scope.constant(node.inputs[0])
+    if numbers is not None:
+        scope.set_constant(node.outputs[0], _real(numbers, source, int_attribute(node, "axis", 1)))
+        return
+    value = scope.value(node.inputs[0])
     if source.scale.size != 1 or value.dtype not in ("uint8", "int8"):
         raise NotCovered("a dequantization a channel, or not of 8 bits")
     centred = apply("subtract", cast(operand(0, value.dtype), "float32"), constant(source.zero))
@@ -113,6 +117,15 @@ def lower_quantized_convolution(node: onnx_ir.Node, scope: Scope) -> bool:
     for each in between:
         scope.take_over(each)
     return True
+
+
+def _real(numbers: np.ndarray, by: Quantization, axis: int) -> np.ndarray:
+    shape = [1] * numbers.ndim
+    if by.scale.size > 1:
+        shape[axis] = -1
+    # ONNX subtracts in integers and multiplies in float32.
+    centred = (numbers.astype(np.int64) - by.zero).astype(np.float32)
+    return np.asarray(centred * by.scale.reshape(shape)).reshape(numbers.shape)
 
 
 def _quantized_end(node: onnx_ir.Node, scope: Scope) -> tuple[Quantization, list[onnx_ir.Node]] | None:

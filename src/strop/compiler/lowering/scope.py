@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir
 
-from strop.compiler.expressions import IDENTITY, Expression
+from strop.compiler.expressions import IDENTITY, Expression, operand
 from strop.compiler.layouts import Shape
 from strop.compiler.levels import Compute, Core, Operation, Reshape, Value
 
@@ -79,7 +79,8 @@ class Scope:
             value = self.values.get(source)
             if value is None:
                 value = self.values.setdefault(source, _value_of(source, self.constants[source]))
-            self.add(Compute(), [source], value.shape, output=output, dtype=value.dtype)
+            same = operand(0, value.dtype)
+            self.add(Compute(), [source], value.shape, output=output, dtype=value.dtype, epilogue=same)
         else:
             self._aliases[output.name or ""] = source
 

@@ -1,0 +1,396 @@
+"""Models for the compiler's tests: some by hand, each for one thing that can go wrong, and random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from strop.testing.models import Weights, model
+
+Node = onnx.NodeProto
+
+
+def residual_block() -> onnx.ModelProto:
+    """Two convolutions, the sum with what came before in place, then another block with a stride."""
+    weights = Weights()
+    nodes = [
+        _conv(weights, "x", "a", 8, 3, pads=1),
+        helper.make_node("Relu", ["a"], ["r"]),
+        _conv(weights, "r", "b", 8, 8, pads=1),
+        helper.make_node("Relu", ["b"], ["rb"]),
+        _conv(weights, "rb", "c", 8, 8, pads=1),
+        helper.make_node("Add", ["c", "r"], ["s"]),
+        helper.make_node("Relu", ["s"], ["t"]),
+        _conv(weights, "t", "d", 16, 8, pads=1, strides=2),
+        _conv(weights, "t", "e", 16, 8, kernel=1, strides=2),
+        helper.make_node("Add", ["d", "e"], ["f"]),
+        helper.make_node("Relu", ["f"], ["y"]),
+    ]
+    return model(nodes, {"x": (1, 3, 10, 9)}, {"y": (1, 16, 5, 5)}, weights)
+
+
+def fire_module() -> onnx.ModelProto:
+    """Squeeze, two expansions side by side in one concatenation, pool, again; global average, flatten."""
+    weights = Weights()
+    nodes = []
+    source, channels = "x", 3
+    for number in range(2):
+        squeeze, one, three = (f"{name}{number}" for name in ("s", "a", "b"))
+        nodes += [
+            _conv(weights, source, squeeze, 4, channels, kernel=1),
+            helper.make_node("Relu", [squeeze], [f"{squeeze}r"]),
+            _conv(weights, f"{squeeze}r", one, 5, 4, kernel=1),
+            helper.make_node("Relu", [one], [f"{one}r"]),
+            _conv(weights, f"{squeeze}r", three, 7, 4, pads=1),
+            helper.make_node("Relu", [three], [f"{three}r"]),
+            helper.make_node("Concat", [f"{one}r", f"{three}r"], [f"c{number}"], axis=1),
+            helper.make_node(
+                "MaxPool", [f"c{number}"], [f"p{number}"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1
+            ),
+        ]
+        source, channels = f"p{number}", 12
+    nodes += [
+        helper.make_node("GlobalAveragePool", [source], ["g"]),
+        helper.make_node("Flatten", ["g"], ["y"]),
+    ]
+    return model(nodes, {"x": (1, 3, 15, 14)}, {"y": (1, 12)}, weights)
+
+
+def flattened_image() -> onnx.ModelProto:
+    """A convolution, a pool, and a matrix product of the flattened image, in a batch of two."""
+    weights = Weights()
+    nodes = [
+        _conv(weights, "x", "a", 6, 1, pads=2, kernel=5),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Reshape", ["p", weights.constant("shape", np.array([2, -1]))], ["f"]),
+        helper.make_node("Gemm", ["f", weights.add("w", 10, 6 * 4 * 4), weights.add("b", 10)], ["y"], transB=1),
+    ]
+    return model(nodes, {"x": (2, 1, 8, 8)}, {"y": (2, 10)}, weights)
+
+
+def padded_shortcut() -> onnx.ModelProto:
+    """Every second pixel, channels padded with zeros, added to a convolution: a shortcut without weights."""
+    weights = Weights()
+    bounds = {"starts": [0, 0], "ends": [99, 99], "axes": [2, 3], "steps": [2, 2]}
+    names = [weights.constant(name, np.array(numbers)) for name, numbers in bounds.items()]
+    pads = weights.constant("pads", np.array([0, 2, 0, 0, 0, 2, 0, 0]))
+    nodes = [
+        _conv(weights, "x", "a", 4, 3, pads=1),
+        helper.make_node("Relu", ["a"], ["r"]),
+        _conv(weights, "r", "b", 8, 4, pads=1, strides=2),
+        helper.make_node("Slice", ["r", *names], ["s"]),
+        helper.make_node("Pad", ["s", pads, weights.constant("zero", np.float32(0))], ["p"]),
+        helper.make_node("Add", ["b", "p"], ["y"]),
+    ]
+    return model(nodes, {"x": (1, 3, 8, 8)}, {"y": (1, 8, 4, 4)}, weights)
+
+
+def outputs_inside() -> onnx.ModelProto:
+    """Outputs that others read too: an image, a part of a concatenation, a view, an input as it is."""
+    weights = Weights()
+    nodes = [
+        _conv(weights, "x", "a", 4, 3, pads=1),
+        helper.make_node("Relu", ["a"], ["r"]),
+        _conv(weights, "r", "b", 4, 4, pads=1),
+        helper.make_node("Concat", ["r", "b", "r"], ["c"], axis=1),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Identity", ["x"], ["same"]),
+        helper.make_node("Add", ["b", "r"], ["s"]),
+    ]
+    outputs = {"r": (1, 4, 6, 5), "b": (1, 4, 6, 5), "t": (1, 6, 5, 12), "same": (1, 3, 6, 5), "s": (1, 4, 6, 5)}
+    return model(nodes, {"x": (1, 3, 6, 5)}, outputs, weights)
+
+
+def squeeze_and_excite() -> onnx.ModelProto:
+    """A scale per channel that is computed, and a hard swish, whose operand is read twice."""
+    weights = Weights()
+    nodes = [
+        _conv(weights, "x", "a", 8, 3, pads=1),
+        helper.make_node("HardSwish", ["a"], ["h"]),
+        helper.make_node("GlobalAveragePool", ["h"], ["g"]),
+        _conv(weights, "g", "s", 8, 8, kernel=1),
+        helper.make_node("HardSigmoid", ["s"], ["hs"]),
+        helper.make_node("Mul", ["h", "hs"], ["m"]),
+        _conv(weights, "m", "y", 5, 8, kernel=1),
+    ]
+    return model(nodes, {"x": (1, 3, 7, 6)}, {"y": (1, 5, 7, 6)}, weights)
+
+
+def rows_of_any_rank() -> onnx.ModelProto:
+    """Matrix products of three axes, added to a constant of its own per place, and to one per row."""
+    weights = Weights()
+    nodes = [
+        helper.make_node("MatMul", ["x", weights.add("w", 6, 9)], ["m"]),
+        helper.make_node("Add", ["m", weights.add("place", 1, 5, 9)], ["p"]),
+        helper.make_node("Relu", ["p"], ["r"]),
+        helper.make_node("MatMul", ["r", weights.add("v", 9, 7)], ["n"]),
+        helper.make_node("Add", ["n", weights.add("b", 7)], ["y"]),
+    ]
+    return model(nodes, {"x": (2, 5, 6)}, {"y": (2, 5, 7)}, weights)
+
+
+def lines_of_pixels() -> onnx.ModelProto:
+    """Convolution and pooling of one spatial axis."""
+    weights = Weights()
+    nodes = [
+        helper.make_node("Conv", ["x", weights.add("w", 6, 4, 3), weights.add("b", 6)], ["a"], pads=[1, 1]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("AveragePool", ["r"], ["p"], kernel_shape=[3], strides=[2], pads=[1, 1]),
+        helper.make_node("Conv", ["p", weights.add("v", 3, 6, 3)], ["y"], strides=[2]),
+    ]
+    return model(nodes, {"x": (1, 4, 17)}, {"y": (1, 3, 4)}, weights)
+
+
+def shuffled_channels() -> onnx.ModelProto:
+    """Groups of channels interleaved by a reshape, a transposition and a reshape: no strides say that."""
+    weights = Weights()
+    split = weights.constant("split", np.array([1, 2, 4, 6, 5]))
+    back = weights.constant("back", np.array([1, 8, 6, 5]))
+    nodes = [
+        _conv(weights, "x", "a", 8, 4, kernel=1, group=2),
+        helper.make_node("Reshape", ["a", split], ["g"]),
+        helper.make_node("Transpose", ["g"], ["t"], perm=[0, 2, 1, 3, 4]),
+        helper.make_node("Reshape", ["t", back], ["f"]),
+        _conv(weights, "f", "y", 4, 8, pads=1, group=4),
+    ]
+    return model(nodes, {"x": (1, 4, 6, 5)}, {"y": (1, 4, 6, 5)}, weights)
+
+
+def quantized_convolution(*, relu: bool = False, zero: int = 121) -> onnx.ModelProto:
+    """X quantized to u8, a convolution with s8 weights (a scale a channel) and a bias, quantized again."""
+    weights = Weights(3)
+    weights.constant("w8", weights.random.integers(-127, 128, (6, 5, 3, 3)).astype(np.int8))
+    weights.constant("ws", weights.random.uniform(0.002, 0.01, 6).astype(np.float32))
+    weights.constant("wz", np.zeros(6, np.int8))
+    weights.constant("b", weights.random.normal(size=6).astype(np.float32))
+    weights.constant("xs", np.float32(0.02))
+    weights.constant("xz", np.uint8(zero))
+    weights.constant("ys", np.float32(0.05))
+    weights.constant("yz", np.uint8(17))
+    middle = "c"
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["x8"], "quantize"),
+        helper.make_node("DequantizeLinear", ["x8", "xs", "xz"], ["xd"], "dequantize"),
+        helper.make_node("DequantizeLinear", ["w8", "ws", "wz"], ["wd"], "weights", axis=0),
+        helper.make_node("Conv", ["xd", "wd", "b"], ["c"], "conv", pads=[1, 1, 1, 1]),
+    ]
+    if relu:
+        nodes.append(helper.make_node("Relu", ["c"], ["r"], "relu"))
+        middle = "r"
+    nodes += [
+        helper.make_node("QuantizeLinear", [middle, "ys", "yz"], ["y8"], "quantize_output"),
+        helper.make_node("DequantizeLinear", ["y8", "ys", "yz"], ["y"], "dequantize_output"),
+    ]
+    outputs = {"y": (1, 6, 7, 9), "y8": (1, 6, 7, 9)}
+    return model(nodes, {"x": (1, 5, 7, 9)}, outputs, weights, types={"y8": TensorProto.UINT8})
+
+
+BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
+    residual_block,
+    fire_module,
+    flattened_image,
+    padded_shortcut,
+    outputs_inside,
+    squeeze_and_excite,
+    rows_of_any_rank,
+    lines_of_pixels,
+    shuffled_channels,
+)
+"""The models by hand, all of float32."""
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> onnx.ModelProto:
+    """A random model of a few nodes: branches, sums, concatenations, views, several outputs."""
+    return _Growing(draw).grow()
+
+
+class _Growing:
+    """A model while it grows: values by name with their shapes, and which of them nobody has read yet."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.weights = Weights(draw(st.integers(0, 99)))
+        self.nodes: list[Node] = []
+        extents = st.integers(1, 9)
+        self.input = (draw(st.integers(1, 2)), draw(st.integers(1, 6)), draw(extents), draw(extents))
+        self.shapes: dict[str, tuple[int, ...]] = {"x": self.input}
+        self.unread = {"x"}
+
+    def grow(self) -> onnx.ModelProto:
+        steps = (
+            self._convolution, self._convolution, self._pointwise, self._pointwise, self._sum, self._sum, self._scale,
+            self._pool, self._concatenation, self._slice, self._transpose, self._global, self._product, self._pad,
+        )  # fmt: skip
+        for _ in range(self.draw(st.integers(2, 9))):
+            self.draw(st.sampled_from(steps))()
+        if not self.nodes:
+            self._node("Relu", ["x"], self.input)
+        outputs = [name for name in self.shapes if name in self.unread and name != "x"]
+        also = [name for name in self.shapes if name not in outputs and name != "x"]
+        if also and self.draw(st.booleans()):
+            outputs.append(self.draw(st.sampled_from(also)))
+        return model(self.nodes, {"x": self.input}, {name: self.shapes[name] for name in outputs}, self.weights)
+
+    def _value(self, rank: int | None = None) -> str | None:
+        names = [name for name, shape in self.shapes.items() if rank in (None, len(shape))]
+        # Later values are likelier, so that graphs are deep as well as wide.
+        return self.draw(st.sampled_from(names[-4:])) if names else None
+
+    def _node(self, kind: str, inputs: list[str], shape: tuple[int, ...], **attributes: object) -> str:
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], f"{kind}_{len(self.nodes)}", **attributes))
+        self.unread.difference_update(inputs)
+        self.shapes[name] = tuple(int(size) for size in shape)
+        self.unread.add(name)
+        return name
+
+    def _new(self, *shape: int) -> str:
+        return self.weights.add(f"w{len(self.weights.tensors)}", *shape)
+
+    def _convolution(self) -> None:
+        name = self._value(4)
+        if name is None:
+            return
+        images, channels, height, width = self.shapes[name]
+        kernel = [self.draw(st.integers(1, 3)) for _ in range(2)]
+        strides = [self.draw(st.integers(1, 2)) for _ in range(2)]
+        pads = [self.draw(st.integers(0, 2)) for _ in range(4)]
+        sizes = [
+            (size + pads[axis] + pads[2 + axis] - kernel[axis]) // strides[axis] + 1
+            for axis, size in enumerate((height, width))
+        ]
+        if min(sizes) < 1:
+            return
+        groups = self.draw(st.sampled_from([n for n in (1, 1, 2, channels) if channels % n == 0]))
+        outputs = groups * self.draw(st.integers(1, 5))
+        inputs = [name, self._new(outputs, channels // groups, *kernel)]
+        if self.draw(st.booleans()):
+            inputs.append(self._new(outputs))
+        self._node("Conv", inputs, (images, outputs, *sizes), strides=strides, pads=pads, group=groups)
+
+    def _pointwise(self) -> None:
+        name = self._value()
+        assert name is not None
+        kind = self.draw(st.sampled_from(["Relu", "LeakyRelu", "HardSwish", "Abs", "Neg", "HardSigmoid"]))
+        self._node(kind, [name], self.shapes[name])
+
+    def _scale(self) -> None:
+        name = self._value()
+        assert name is not None
+        shape = self.shapes[name]
+        kept = self.draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)))
+        constant = self._new(*(size if keep else 1 for size, keep in zip(shape, kept, strict=True)))
+        order = [name, constant] if self.draw(st.booleans()) else [constant, name]
+        self._node(self.draw(st.sampled_from(["Mul", "Add", "Sub", "Max"])), order, shape)
+
+    def _sum(self) -> None:
+        name = self._value()
+        assert name is not None
+        shape = self.shapes[name]
+        like = [other for other, its in self.shapes.items() if its == shape]
+        other = self.draw(st.sampled_from(like))
+        self._node(self.draw(st.sampled_from(["Add", "Mul", "Min"])), [name, other], shape)
+
+    def _pool(self) -> None:
+        name = self._value(4)
+        if name is None:
+            return
+        images, channels, *sizes = self.shapes[name]
+        kernel = [self.draw(st.integers(1, min(3, size))) for size in sizes]
+        strides = [self.draw(st.integers(1, 2)) for _ in range(2)]
+        pads = [self.draw(st.integers(0, extent // 2)) for extent in (*kernel, *kernel)]
+        results = [(n + pads[i] + pads[2 + i] - kernel[i]) // strides[i] + 1 for i, n in enumerate(sizes)]
+        kind = self.draw(st.sampled_from(["MaxPool", "AveragePool"]))
+        attributes = {"kernel_shape": kernel, "strides": strides, "pads": pads}
+        if kind == "AveragePool":
+            attributes["count_include_pad"] = self.draw(st.integers(0, 1))
+        self._node(kind, [name], (images, channels, *results), **attributes)
+
+    def _concatenation(self) -> None:
+        name = self._value()
+        assert name is not None
+        shape = self.shapes[name]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+
+        def fits(other: tuple[int, ...]) -> bool:
+            return len(other) == len(shape) and all(
+                a == b for i, (a, b) in enumerate(zip(shape, other, strict=True)) if i != axis
+            )
+
+        like = [other for other, its in self.shapes.items() if fits(its)]
+        parts = [name, *self.draw(st.lists(st.sampled_from(like), min_size=1, max_size=2))]
+        whole = list(shape)
+        whole[axis] = sum(self.shapes[part][axis] for part in parts)
+        self._node("Concat", parts, tuple(whole), axis=axis)
+
+    def _slice(self) -> None:
+        name = self._value()
+        assert name is not None
+        shape = self.shapes[name]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        start, step = self.draw(st.integers(0, shape[axis] - 1)), self.draw(st.integers(1, 2))
+        whole = list(shape)
+        whole[axis] = len(range(start, shape[axis], step))
+        numbers = ([start], [shape[axis]], [axis], [step])
+        names = [self.weights.constant(f"i{len(self.weights.tensors)}", np.array(each)) for each in numbers]
+        self._node("Slice", [name, *names], tuple(whole))
+
+    def _transpose(self) -> None:
+        name = self._value()
+        assert name is not None
+        order = self.draw(st.permutations(range(len(self.shapes[name]))))
+        self._node("Transpose", [name], tuple(self.shapes[name][axis] for axis in order), perm=list(order))
+
+    def _global(self) -> None:
+        name = self._value(4)
+        if name is not None:
+            kind = self.draw(st.sampled_from(["GlobalAveragePool", "GlobalMaxPool"]))
+            self._node(kind, [name], (*self.shapes[name][:2], 1, 1))
+
+    def _product(self) -> None:
+        name = self._value()
+        assert name is not None
+        shape = self.shapes[name]
+        if len(shape) > 2 and self.draw(st.booleans()):
+            shape = (shape[0], int(np.prod(shape[1:])))
+            name = self._node("Flatten", [name], shape)
+        outputs = self.draw(st.integers(1, 6))
+        weights = self._new(shape[-1], outputs)
+        if len(shape) == 2 and self.draw(st.booleans()):
+            self._node("Gemm", [name, weights, self._new(outputs)], (shape[0], outputs))
+        else:
+            self._node("MatMul", [name, weights], (*shape[:-1], outputs))
+
+    def _pad(self) -> None:
+        name = self._value(4)
+        if name is None:
+            return
+        pads = [self.draw(st.integers(0, 2)) for _ in range(8)]
+        shape = tuple(size + pads[i] + pads[4 + i] for i, size in enumerate(self.shapes[name]))
+        if max(shape) < 40:
+            numbers = self.weights.constant(f"i{len(self.weights.tensors)}", np.array(pads))
+            self._node("Pad", [name, numbers], shape)
+
+
+def _conv(
+    weights: Weights,
+    source: str,
+    target: str,
+    outputs: int,
+    inputs: int,
+    *,
+    kernel: int = 3,
+    pads: int = 0,
+    strides: int = 1,
+    group: int = 1,
+) -> Node:
+    names = [weights.add(f"{target}.w", outputs, inputs // group, kernel, kernel), weights.add(f"{target}.b", outputs)]
+    return helper.make_node(
+        "Conv", [source, *names], [target], target, pads=[pads] * 4, strides=[strides] * 2, group=group
+    )
