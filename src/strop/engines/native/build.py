@@ -23,7 +23,7 @@ from strop.engines.native.route import Route
 from strop.engines.native.shapes import Shapes
 from strop.engines.native.specialized import Specialized
 from strop.engines.source import as_model
-from strop.errors import FileError, ModelError, NotSupportedError
+from strop.errors import FileError, NotSupportedError
 from strop.machine import cache_directory
 from strop.measure.clock import now
 
@@ -99,13 +99,16 @@ def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], preci
 def _segments(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> tuple[Route, float] | None:
     """Returns the way through a model that is not native as a whole, and the share of its nodes that is; None for 0."""
     from strop.compiler.partition import partition
-    from strop.engines.native.segments import make_route
+    from strop.engines.native.segments import is_worthwhile, make_route
 
-    divided = partition(model, isa=str(settings["isa"]), winograd=_winograd(settings))
-    if not any(segment.is_native for segment in divided.segments):
+    try:
+        divided = partition(model, isa=str(settings["isa"]), winograd=_winograd(settings))
+    except Exception as error:  # a mistake of ours must not stop a model that ONNX Runtime can run
+        _warn(model, error)
         return None
-    route = make_route(divided, lambda part: _program(part, settings, caches), settings)
-    return None if route is None else (route, divided.native_share)
+    if not is_worthwhile(divided):
+        return None
+    return make_route(divided, lambda part: _program(part, settings, caches), settings)
 
 
 def _program(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> ProgramModel | None:
@@ -128,10 +131,7 @@ def _of_free_sizes(
 
     def compile_for(shapes: Shapes) -> tuple[Route, float] | None:
         named = {spec.name: shape for spec, shape in zip(model.inputs, shapes, strict=True)}
-        try:
-            shaped = with_shapes(model, named)
-        except ModelError:
-            return None  # ONNX Runtime says what is wrong with them
+        shaped = with_shapes(model, named)
         program = _program(shaped, settings, caches)
         if program is None:
             return _segments(shaped, settings, caches)
@@ -172,9 +172,14 @@ def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Cach
         _log.info("%s is not native as a whole: %s", model.name, error.in_a_line)
         return None
     except Exception as error:  # a mistake of ours must not stop a model that ONNX Runtime can run
-        warnings.warn(f"{model.name} could not be compiled ({type(error).__name__}: {error})", stacklevel=2)
+        _warn(model, error)
         return None
     return caches.images.put(key, program.image)
+
+
+def _warn(model: Model, error: Exception) -> None:
+    problem = f"{type(error).__name__}: {error}"
+    warnings.warn(f"{model.name} runs on ONNX Runtime, as compiling it failed ({problem})", stacklevel=4)
 
 
 def _winograd(settings: Mapping[str, KnobValue]) -> Literal["auto", "off"]:

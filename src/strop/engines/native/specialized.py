@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from strop.engines.contract import KnobValue, ModelSource, OperationTime
 from strop.engines.native.route import Route
 from strop.engines.native.shapes import PerShapes, Shapes
 from strop.engines.profiles import Origins
+from strop.errors import ModelError
 
 LIMIT = 8
 """How many sets of input shapes have code at once."""
@@ -30,7 +31,8 @@ class Specialized(CompiledBase[object]):
     Args:
         model: the model.
         compile: makes the way through the model for these input shapes and says what share of its nodes is native;
-            None where nothing is: then nothing is for any other shapes either.
+            None where nothing is: then nothing is for any other shapes either. Raises ModelError where the model,
+            as far as can be told without a request's values, cannot take these shapes.
         fallback: opens ONNX Runtime; called when a request first needs it.
         settings: what is in force.
         stages: seconds so far.
@@ -58,6 +60,7 @@ class Specialized(CompiledBase[object]):
         self._opening = threading.Lock()
         self._fallback: Route | None = None
         self._seen: OrderedDict[Shapes, None] = OrderedDict()
+        self._refused: OrderedDict[Shapes, None] = OrderedDict()
         self.native_share = 1.0
         """The share of nodes that machine code runs, at the shapes compiled last."""
 
@@ -77,12 +80,14 @@ class Specialized(CompiledBase[object]):
     @contextmanager
     def _route(self, arrays: list[np.ndarray]) -> Iterator[Route]:
         shapes = tuple(array.shape for array in arrays)
-        if self._is_admitted(shapes):
-            with self._routes.use(shapes) as route:
-                if route is not None:
-                    yield route
-                    return
-        yield self._whole()
+        with ExitStack() as stack:
+            route = None
+            if self._is_admitted(shapes):
+                try:
+                    route = stack.enter_context(self._routes.use(shapes))
+                except ModelError:  # the request's values decide; ONNX Runtime serves it or says what is wrong
+                    self._note(self._refused, shapes)
+            yield self._whole() if route is None else route
 
     def _make(self, shapes: Shapes) -> Route | None:
         made = self._compile(shapes) if self.native_share else None
@@ -91,17 +96,21 @@ class Specialized(CompiledBase[object]):
 
     def _is_admitted(self, shapes: Shapes) -> bool:
         """Whether these shapes are to have code."""
-        if not self.native_share:
+        if not self.native_share or shapes in self._refused:
             return False
         if shapes in self._routes or not self._routes.is_full:
             return True
-        with self._opening:
-            again = shapes in self._seen
-            self._seen[shapes] = None
-            self._seen.move_to_end(shapes)
-            if len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
+        again = shapes in self._seen
+        self._note(self._seen, shapes)
         return again
+
+    def _note(self, noted: OrderedDict[Shapes, None], shapes: Shapes) -> None:
+        """Remembers shapes, so many of them."""
+        with self._opening:
+            noted[shapes] = None
+            noted.move_to_end(shapes)
+            if len(noted) > _REMEMBERED:
+                noted.popitem(last=False)
 
     def _whole(self) -> Route:
         with self._opening:
