@@ -5,7 +5,7 @@ A cursor is one pointer a tensor (the output, then the epilogue's inputs): `move
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from strop.compiler import expressions
 from strop.compiler.emit import Function, Number, Value, vector_of
@@ -31,7 +31,7 @@ def refuses_epilogue(problem: Problem) -> str:
 class Epilogue:
     """Finishes a kernel's results and stores them; `weights`: arrays of the kernel before the per-channel vectors."""
 
-    def __init__(self, f: Function, problem: Problem, record: Record, weights: int = 0) -> None:
+    def __init__(self, f: Function, problem: Problem, record: Record | Mapping[str, Value], weights: int = 0) -> None:
         self._f, self._problem = f, problem
         self._layouts = (problem.output, *problem.inputs[1:])
         self._strides = [_strides(layout, problem.output) for layout in self._layouts]

@@ -29,15 +29,15 @@ from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Prob
 from strop.compiler.kernels.cover import cover
 from strop.compiler.kernels.epilogue import Epilogue, refuses_epilogue
 from strop.compiler.kernels.record import Record, epilogue_arguments, pack_channels, start_kernel
+from strop.compiler.kernels.winograd_input import InputTransform
+from strop.compiler.kernels.winograd_input import Word as In
+from strop.compiler.kernels.winograd_output import OutputTransform
+from strop.compiler.kernels.winograd_output import Word as Out
 from strop.compiler.kernels.winograd_product import PANEL, UNROLL, Product
-from strop.compiler.kernels.winograd_transforms import (
-    emit_input_transform,
-    emit_output_transform,
-    transform_filters,
-)
+from strop.compiler.kernels.winograd_transforms import transform_filters
 
-_STRIP = 16
-"""Tiles of a strip at most: its transformed columns stay in L1."""
+_STRIP = 4
+"""Tiles of a strip at most: its transformed columns and a vector's share of V stay in L1 together."""
 
 _LINE = 64
 
@@ -138,8 +138,9 @@ class WinogradConvolution:
         _Emitter(f, record, nest).run()
         f.ret()
         objects = {symbol: module.text()}
-        for product in nest.used:
-            objects[product.symbol(isa)] = product.emit(isa)
+        parts: list[InputTransform | OutputTransform | Product] = [nest.input_transform, nest.output_transform]
+        for part in [*parts, *nest.used]:
+            objects[part.symbol(isa)] = part.emit(isa)
         return Code(symbol, arguments, objects)
 
 
@@ -159,17 +160,20 @@ class _Nest:
         self.blocks = -(-self.cover.count // self.block)
         self.width = schedule.vectors * isa.lanes  # output channels of a group
         self.groups = -(-outputs // self.width)
-        self.v_row = _padded_row(-(-self.inputs // isa.lanes) * isa.vector_bytes)
+        self.v_place = -(-self.inputs // isa.lanes) * isa.vector_bytes
+        self.v_row = _odd_lines(self.places * self.v_place)
         self.m_row = self.width * 4
         most = self.block * self.cover.size
-        self.v_place, self.m_place = _odd_lines(most * self.v_row), _odd_lines(most * self.m_row)
+        self.m_place = _odd_lines(most * self.m_row)
         self.panel = self.places * self.inputs * PANEL * 4
         self.strip = min(self.across, _STRIP, most)
         self.strips = -(-self.across // self.strip)
-        self.m_start = self.places * self.v_place
-        self.strip_start = self.m_start + self.places * self.m_place
-        self.spare_start = self.strip_start + (self.strip * self.size + 2) * self.side * isa.vector_bytes
-        self.workspace = self.spare_start + self.size**2 * isa.vector_bytes
+        self.m_start = most * self.v_row
+        self.buffer_start = self.m_start + self.places * self.m_place
+        self.spare_start = self.buffer_start + (self.strip * self.size + 2) * self.side * isa.vector_bytes
+        self.workspace = self.spare_start + (self.side + self.size) * self.size * isa.vector_bytes
+        self.input_transform = InputTransform(self.size, self.inputs % isa.lanes)
+        self.output_transform = OutputTransform(problem, self.size, self.m_place, self.m_row)
         self.used: list[Product] = []
 
     def product(self, rows: int, vectors: int) -> Product:
@@ -179,11 +183,6 @@ class _Nest:
         if product not in self.used:
             self.used.append(product)
         return product
-
-
-def _padded_row(row: int) -> int:
-    """Returns the bytes of a row of V: some more where rows would share a few sets of the cache."""
-    return row + _LINE if row % 1024 == 0 else row
 
 
 def _odd_lines(size: int) -> int:
@@ -213,7 +212,7 @@ class _Emitter:
         workspace = record["workspace"]
         self.v = workspace
         self.m = f.offset(workspace, nest.m_start)
-        self.strip = f.offset(workspace, nest.strip_start)
+        self.buffer = f.offset(workspace, nest.buffer_start)
         self.spare = f.offset(workspace, nest.spare_start)
 
     def run(self) -> None:
@@ -285,106 +284,53 @@ class _Emitter:
     # -- input
 
     def transform_input(self, strip: _Strip) -> None:
-        """Writes V for a strip of tiles: down the columns into the strip's buffer, then along the rows."""
+        """Writes V for a strip of tiles."""
         f, nest = self.f, self.nest
-        image, top = nest.problem.inputs[0], nest.problem.pads[0]
-        source = f.offset(self.record["input0"], f.mul(strip.image, image.strides[0]))
-        first = f.sub(f.mul(strip.down, nest.size), top)
-        inside = f.compare("ule", f.number(first), f.number(max(0, image.shape[2] - nest.side)))
-        if image.shape[2] < nest.side:
-            inside = Value("false", "i1")
-        pointers = [f.offset(source, f.mul(first, image.strides[2]))]
-        pointers += [f.offset(pointers[0], row * image.strides[2]) for row in range(1, nest.side)]
-
-        def whole() -> None:
-            self.channel_vectors(strip, pointers, None)
-
-        def edge() -> None:
-            lines, masks = [], []
-            for row in range(nest.side):
-                line = f.number(f.add(first, row))
-                valid = f.compare("ult", line, f.number(image.shape[2]))
-                lines.append(f.offset(source, f.mul(f.select(valid, line, f.number(0)), image.strides[2])))
-                masks.append(f.splat(f.convert("sext", valid, "i32"), self.isa.lanes))
-            self.channel_vectors(strip, lines, masks)
-
-        f.when(inside, whole)
-        f.when(f.op("i1", f"xor i1 {inside.text}, true"), edge)
-
-    def channel_vectors(self, strip: _Strip, lines: list[Value], masks: list[Value] | None) -> None:
-        """Writes the loop over vectors of channels, and the two passes for each."""
-        f, nest, isa = self.f, self.nest, self.isa
-        image, left = nest.problem.inputs[0], nest.problem.pads[1]
+        image, (top, left) = nest.problem.inputs[0], nest.problem.pads[:2]
         place = f.mul(strip.first, nest.size)  # the strip's first column, counted from the padding's
         zeros = self.less(left, place)
-        begin = f.sub(f.add(place, zeros), left)
+        first = f.sub(f.add(place, zeros), left)
         end = f.minimum(image.shape[3], f.sub(f.add(f.mul(strip.last, nest.size), 2), left))
-        valid = f.sub(end, begin)
-        count = f.sub(strip.last, strip.first)
-        behind = f.sub(f.add(f.mul(count, nest.size), 2), f.add(zeros, valid))
-        column = nest.side * isa.vector_bytes
-        starts = [f.offset(line, f.mul(begin, image.strides[3])) for line in lines]
-        target = f.offset(self.v, f.mul(strip.row, nest.v_row))
-
-        def clear(_: Number, carried: list[Value]) -> list[Value]:
-            for row in range(nest.side):
-                f.store(f.zero(isa.vector), carried[0], row * isa.vector_bytes)
-            return [f.offset(carried[0], column)]
-
-        def channels(index: Number, lanes: int) -> None:
-            by = f.mul(index, isa.vector_bytes)
-            (buffer,) = f.loop(zeros, clear, [self.strip], may_be_empty=True)
-
-            def one(_: Number, carried: list[Value]) -> list[Value]:
-                pixels = []
-                for row in range(nest.side):
-                    value = f.load_lanes(isa.vector, carried[1 + row], lanes=lanes)
-                    if masks is not None:
-                        bits = f.convert("bitcast", value, isa.integers)
-                        value = f.convert("bitcast", f.binary("and", bits, masks[row]), isa.vector)
-                    pixels.append(value)
-                for row, value in enumerate(emit_input_transform(f, pixels)):
-                    f.store(value, carried[0], row * isa.vector_bytes)
-                moved = [f.offset(line, image.strides[3]) for line in carried[1:]]
-                return [f.offset(carried[0], column), *moved]
-
-            buffer = f.loop(valid, one, [buffer, *(f.offset(line, by) for line in starts)])[0]
-            f.loop(behind, clear, [buffer], may_be_empty=True)
-
-            def tile(_: Number, carried: list[Value]) -> list[Value]:
-                for row in range(nest.side):
-                    columns = [
-                        f.load(isa.vector, carried[0], x * column + row * isa.vector_bytes) for x in range(nest.side)
-                    ]
-                    for x, value in enumerate(emit_input_transform(f, columns)):
-                        f.store(value, carried[1], (row * nest.side + x) * nest.v_place)
-                return [f.offset(carried[0], nest.size * column), f.offset(carried[1], nest.v_row)]
-
-            f.loop(count, tile, [self.strip, f.offset(target, by)])
-
-        full, rest = divmod(nest.inputs, isa.lanes)
-        f.loop(full, lambda index, _: channels(index, isa.lanes))
-        if rest:
-            channels(full, rest)
+        inside = f.sub(end, first)
+        tiles = f.sub(strip.last, strip.first)
+        words = {
+            In.SOURCE: f.offset(self.record["input0"], f.mul(strip.image, image.strides[0])),
+            In.V: f.offset(self.v, f.mul(strip.row, nest.v_row)),
+            In.BUFFER: self.buffer,
+            In.TOP: f.sub(f.mul(strip.down, nest.size), top),
+            In.ZEROS: zeros,
+            In.FIRST: first,
+            In.INSIDE: inside,
+            In.BEHIND: f.sub(f.add(f.mul(tiles, nest.size), 2), f.add(zeros, inside)),
+            In.TILES: tiles,
+            In.HEIGHT: image.shape[2],
+            In.ROW: image.strides[2],
+            In.PIXEL: image.strides[3],
+            In.VECTORS: nest.inputs // self.isa.lanes,
+            In.PLACE: nest.v_place,
+            In.TILE: nest.v_row,
+        }
+        nest.input_transform.call(f, words)
 
     # -- products and output
 
     def outputs(self, group: Number, first: Number, count: Number, start: Number, stop: Number) -> None:
         """Writes one group of output channels of a block: the products, then the output transform."""
         f, nest = self.f, self.nest
-        rest = nest.outputs - (nest.groups - 1) * nest.width
         channel = f.mul(group, nest.width)
-
-        def some(lanes: int) -> None:
-            self.products(channel, -(-lanes // self.isa.lanes), first, count, start)
-            self.each_strip(start, stop, lambda strip: self.transform_output(strip, channel, lanes))
-
-        if rest == nest.width or nest.groups == 1:
-            some(rest)
-            return
-        is_whole = f.compare("ult", f.number(group), f.number(nest.groups - 1))
-        f.when(is_whole, lambda: some(nest.width))
-        f.when(f.op("i1", f"xor i1 {is_whole.text}, true"), lambda: some(rest))
+        rest = nest.outputs - (nest.groups - 1) * nest.width  # channels of the last group
+        some = -(-rest // self.isa.lanes)
+        if nest.groups == 1 or some == nest.schedule.vectors:
+            self.products(channel, some, first, count, start)
+        else:
+            is_whole = f.compare("ult", f.number(group), f.number(nest.groups - 1))
+            f.when(is_whole, lambda: self.products(channel, nest.schedule.vectors, first, count, start))
+            is_last = f.op("i1", f"xor i1 {is_whole.text}, true")
+            f.when(is_last, lambda: self.products(channel, some, first, count, start))
+        here = f.minimum(nest.width, f.sub(nest.outputs, channel))
+        vectors = f.divide(here, self.isa.lanes)
+        left = f.minimum(1, f.remainder(here, self.isa.lanes))
+        self.each_strip(start, stop, lambda strip: self.transform_output(strip, channel, vectors, left))
 
     def products(self, channel: Number, vectors: int, first: Number, count: Number, start: Number) -> None:
         """Writes M for all places and register tiles of a block."""
@@ -427,77 +373,26 @@ class _Emitter:
 
         f.loop(nest.places, one, [self.v, filters, self.m])
 
-    def transform_output(self, strip: _Strip, channel: Number, lanes: int) -> None:
+    def transform_output(self, strip: _Strip, channel: Number, vectors: Number, rest: Number) -> None:
         """Writes the results of a strip for some output channels: whole tiles, then those that hang over."""
         f, nest, size = self.f, self.nest, self.nest.size
         _, _, height, width = nest.problem.output.shape
         cursor = self.epilogue.move(self.epilogue.start, 0, strip.image)
         cursor = self.epilogue.move(cursor, 2, f.mul(strip.down, size))
-        source = f.offset(self.m, f.mul(f.sub(strip.row, strip.first), nest.m_row))
+        cursor = self.epilogue.move(cursor, 3, f.mul(strip.first, size))
         is_inside = f.compare("ult", f.number(strip.down), f.number(height // size))
-        inside = self.larger(strip.first, f.minimum(strip.last, width // size))
-        middle = f.select(is_inside, f.number(inside), f.number(strip.first))
-
-        def tiles(first: Number, count: Number, *, is_whole: bool) -> None:
-            def one(index: Number, _: list[Value]) -> None:
-                across = f.add(first, index)
-                at = self.epilogue.move(cursor, 3, f.mul(across, size))
-                row = f.offset(source, f.mul(across, nest.m_row))
-                full, rest = divmod(lanes, self.isa.lanes)
-
-                def vector(number: Number, some: int) -> None:
-                    m = f.offset(row, f.mul(number, self.isa.vector_bytes))
-                    place = f.add(channel, f.mul(number, self.isa.lanes))
-                    results = self.results(m)
-                    if is_whole:
-                        for y, line in enumerate(results):
-                            for x, value in enumerate(line):
-                                pixel = self.epilogue.move(self.epilogue.move(at, 2, y), 3, x)
-                                self.epilogue.store(pixel, place, [value], [some])
-                        return
-                    rows = f.minimum(size, f.sub(height, f.mul(strip.down, size)))
-                    columns = f.minimum(size, f.sub(width, f.mul(across, size)))
-                    self.store_inside(results, at, place, some, rows, columns)
-
-                f.loop(full, lambda number, _: vector(number, self.isa.lanes))
-                if rest:
-                    vector(full, rest)
-
-            f.loop(count, one, may_be_empty=True)
-
-        tiles(strip.first, f.sub(middle, strip.first), is_whole=True)
-        if height % size or width % size:
-            tiles(middle, f.sub(strip.last, middle), is_whole=False)
-
-    def results(self, m: Value) -> list[list[Value]]:
-        """Returns the tile's results, [row][column], of one vector of output channels."""
-        f, nest = self.f, self.nest
-        lines = [
-            emit_output_transform(
-                f, [f.load(self.isa.vector, m, (y * nest.side + x) * nest.m_place) for x in range(nest.side)]
-            )
-            for y in range(nest.side)
-        ]
-        columns = [emit_output_transform(f, [line[x] for line in lines]) for x in range(nest.size)]
-        return [[column[y] for column in columns] for y in range(nest.size)]
-
-    def store_inside(
-        self, results: list[list[Value]], at: list[Value], channel: Number, lanes: int, rows: Number, columns: Number
-    ) -> None:
-        """Writes the results inside the output, through a spare tile of memory."""
-        f, isa, size = self.f, self.isa, self.nest.size
-        for y, line in enumerate(results):
-            for x, value in enumerate(line):
-                f.store(value, self.spare, (y * size + x) * isa.vector_bytes)
-
-        def row(y: Number, _: list[Value]) -> None:
-            down = self.epilogue.move(at, 2, y)
-            line = f.offset(self.spare, f.mul(y, size * isa.vector_bytes))
-
-            def column(x: Number, _: list[Value]) -> None:
-                value = f.load(isa.vector, line, f.mul(x, isa.vector_bytes))
-                self.epilogue.store(self.epilogue.move(down, 3, x), channel, [value], [lanes])
-
-            f.loop(columns, column)
-
-        f.loop(rows, row)
+        whole = self.larger(strip.first, f.minimum(strip.last, width // size))
+        middle = f.select(is_inside, f.number(whole), f.number(strip.first))
+        words = {
+            Out.M: f.offset(self.m, f.mul(strip.row, nest.m_row)),
+            Out.SPARE: self.spare,
+            Out.WHOLE: f.sub(middle, strip.first),
+            Out.PARTIAL: f.sub(strip.last, middle),
+            Out.ROWS: f.minimum(size, f.sub(height, f.mul(strip.down, size))),
+            Out.COLUMNS: f.minimum(size, f.sub(width, f.mul(f.sub(strip.last, 1), size))),
+            Out.CHANNEL: channel,
+            Out.VECTORS: vectors,
+            Out.REST: rest,
+        }
+        channels = [self.record[f"weights{1 + index}"] for index in range(nest.problem.channels)]
+        nest.output_transform.call(f, words, cursor, channels)
