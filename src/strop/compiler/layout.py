@@ -35,6 +35,7 @@ class Home:
 class _Layouter:
     graph: Graph
     ask: Ask
+    makers: dict[str, Operation]  # who computes each value
     kernels: dict[str, Kernel] = field(default_factory=dict)
     needs: dict[str, Needs] = field(default_factory=dict)
     halos: dict[str, Halo] = field(default_factory=dict)
@@ -52,7 +53,7 @@ def lay_out(graph: Graph, ask: Ask) -> ViewGraph:
 
     ask: `choose` for this machine's code; it raises NoKernelError where nothing computes an operation.
     """
-    work = _Layouter(graph, ask)
+    work = _Layouter(graph, ask, {operation.output: operation for operation in graph.operations})
     _ask_kernels(work)
     _collect_halos(work)
     _find_homes(work)
@@ -109,15 +110,12 @@ def _collect_halos(work: _Layouter) -> None:
 def _find_homes(work: _Layouter) -> None:
     """Goes backwards, so that a home is known before those who move into it."""
     graph = work.graph
-    consumers, producers = graph.consumers(), graph.producers()
-    last_use = _last_uses(graph, consumers)
+    last_use = _last_uses(graph, graph.consumers())
 
     def movable(name: str) -> bool:
         """Whether the value is computed here, by code or a concatenation, and has no place yet."""
-        place = producers.get(name)
-        if place is None or name in graph.outputs or name in work.homes:
-            return False
-        return not graph.operations[place].is_view
+        maker = work.makers.get(name)
+        return maker is not None and not maker.is_view and name not in graph.outputs and name not in work.homes
 
     for index in reversed(range(len(graph.operations))):
         operation = graph.operations[index]
@@ -127,15 +125,16 @@ def _find_homes(work: _Layouter) -> None:
             name = operation.inputs[0]
             if operation.output in graph.outputs and movable(name) and not work.halos.get(name, NO_HALO):
                 value = graph.values[name]
-                if _can_write(work, graph.operations[producers[name]], dense(value.shape, value.dtype)):
+                if _can_write(work, work.makers[name], dense(value.shape, value.dtype)):
                     work.homes[name] = Home(operation.output)
         elif operation.has_code:
             for name in _dying(graph, operation):
                 if (
                     movable(name)
+                    and work.makers[name].has_code  # what lives in a concatenation may be read after it
                     and last_use[name] == (index, True)
                     and _root(work, operation.output) not in graph.outputs
-                    and _fits_home(work, graph.operations[producers[name]], operation)
+                    and _fits_home(work, work.makers[name], operation)
                 ):
                     work.homes[name] = Home(operation.output)
                     break
@@ -143,7 +142,6 @@ def _find_homes(work: _Layouter) -> None:
 
 def _move_into_slices(work: _Layouter, operation: Operation, axis: int, movable: Callable[[str], bool]) -> None:
     graph = work.graph
-    producers = graph.producers()
     whole = graph.values[operation.output]
     is_output = _root(work, operation.output) in graph.outputs
     start = 0
@@ -158,7 +156,7 @@ def _move_into_slices(work: _Layouter, operation: Operation, axis: int, movable:
         usual = usual_layout(whole, 1 if len(shape) == 4 else operation.axis)
         layout = dense(whole.shape, whole.dtype) if is_output else usual
         starts = tuple(begin if i == axis else 0 for i in range(len(shape)))
-        if _can_write(work, graph.operations[producers[name]], View("", 0, layout).slice(starts, shape).layout):
+        if _can_write(work, work.makers[name], View("", 0, layout).slice(starts, shape).layout):
             work.homes[name] = Home(operation.output, starts)
 
 
@@ -181,7 +179,8 @@ def _last_uses(graph: Graph, consumers: dict[str, list[int]]) -> dict[str, tuple
     Who reads a view of it, or a concatenation that it may be part of, reads it.
     """
     found: dict[str, tuple[int, bool]] = {}
-    for name in reversed(list(_in_order(graph))):
+    computed = {operation.output: None for operation in graph.operations}
+    for name in reversed([*(name for name in graph.values if name not in computed), *computed]):
         uses = [(-1, True)]
         for index in consumers[name]:
             operation = graph.operations[index]
@@ -194,11 +193,6 @@ def _last_uses(graph: Graph, consumers: dict[str, list[int]]) -> dict[str, tuple
         last = max(use[0] for use in uses)
         found[name] = (last, all(direct for index, direct in uses if index == last))
     return found
-
-
-def _in_order(graph: Graph) -> list[str]:
-    computed = [operation.output for operation in graph.operations]
-    return [*(name for name in graph.values if name not in set(computed)), *computed]
 
 
 def _root(work: _Layouter, name: str) -> str:
@@ -216,7 +210,7 @@ def _can_write(work: _Layouter, operation: Operation, layout: Layout) -> bool:
 
 def _fits_home(work: _Layouter, operation: Operation, host: Operation) -> bool:
     """Whether the operation can write where its `host` writes."""
-    orders = [work.needs[each.output].output_order for each in (operation, host) if each.has_code]
+    orders = [work.needs[each.output].output_order for each in (operation, host)]
     return "dense" not in orders and (operation.axis == host.axis or len(work.graph.values[host.output].shape) != 4)
 
 
@@ -268,7 +262,7 @@ def _view(work: _Layouter, name: str) -> View:
 
 def _own_place(work: _Layouter, value: Value) -> View:
     graph = work.graph
-    producer = graph.operations[graph.producers()[value.name]]
+    producer = work.makers[value.name]
     plain = dense(value.shape, value.dtype)
     if value.name in graph.outputs and (producer.is_view or _can_write(work, producer, plain)):
         index = graph.outputs.index(value.name)

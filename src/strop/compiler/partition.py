@@ -79,14 +79,8 @@ def partition(model: Model, *, isa: str, winograd: Literal["auto", "off"] = "aut
     worthwhile = {n for operation in lowered.graph.operations if _is_work(operation) for n in operation.origin}
     while True:
         stages = _best_stages(nodes, reasons, outputs)
-        little = [
-            node.name
-            for stage in set(stages.values())
-            for node in nodes
-            if stages[node.name] == stage
-            and node.name not in reasons
-            and not any(other in worthwhile and stages[other] == stage for other in stages)
-        ]
+        busy = {stages[name] for name in worthwhile if name in stages}
+        little = [node.name for node in nodes if node.name not in reasons and stages[node.name] not in busy]
         if not reasons or not little:
             break
         reasons.update(dict.fromkeys(little, TOO_LITTLE))
@@ -201,17 +195,22 @@ def _stage(neighbours: Sequence[tuple[int, bool]], kind: bool) -> int:
 def _segments(
     nodes: Sequence[_Node], stages: Mapping[str, int], reasons: Mapping[str, str], outputs: Sequence[str]
 ) -> tuple[Segment, ...]:
+    members: dict[int, list[_Node]] = {stage: [] for stage in sorted(set(stages.values()))}
+    for node in nodes:
+        members[stages[node.name]].append(node)
+    readers: dict[str, set[int]] = {}
+    for node in nodes:
+        for value in node.reads:
+            readers.setdefault(value, set()).add(stages[node.name])
     segments = []
-    for stage in sorted(set(stages.values())):
-        own = [node for node in nodes if stages[node.name] == stage]
+    for stage, own in members.items():
         made = dict.fromkeys(value for node in own for value in node.makes)
         read = dict.fromkeys(value for node in own for value in node.reads if value not in made)
-        elsewhere = {value for node in nodes if stages[node.name] != stage for value in node.reads}
         segments.append(
             Segment(
                 tuple(node.name for node in own),
                 tuple(read),
-                tuple(value for value in made if value in elsewhere or value in outputs),
+                tuple(value for value in made if readers.get(value, set()) - {stage} or value in outputs),
                 stage % 2 == 0,
                 {node.name: reasons[node.name] for node in own if node.name in reasons},
             )

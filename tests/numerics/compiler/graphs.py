@@ -106,6 +106,21 @@ def outputs_inside() -> onnx.ModelProto:
     return model(nodes, {"x": (1, 3, 6, 5)}, outputs, weights)
 
 
+def read_after_its_concatenation() -> onnx.ModelProto:
+    """A concatenation that dies in a sum, while one of its parts is read later."""
+    weights = Weights()
+    nodes = [
+        _conv(weights, "x", "a", 4, 3, kernel=1),
+        _conv(weights, "x", "b", 4, 3, kernel=1),
+        helper.make_node("Concat", ["a", "b"], ["c"], axis=1),
+        _conv(weights, "x", "d", 8, 3, kernel=1),
+        helper.make_node("Add", ["d", "c"], ["s"]),
+        helper.make_node("Relu", ["s"], ["y"]),
+        _conv(weights, "a", "z", 2, 4, kernel=1),
+    ]
+    return model(nodes, {"x": (1, 3, 5, 4)}, {"y": (1, 8, 5, 4), "z": (1, 2, 5, 4)}, weights)
+
+
 def squeeze_and_excite() -> onnx.ModelProto:
     """A scale per channel that is computed, and a hard swish, whose operand is read twice."""
     weights = Weights()
@@ -196,6 +211,7 @@ BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     flattened_image,
     padded_shortcut,
     outputs_inside,
+    read_after_its_concatenation,
     squeeze_and_excite,
     rows_of_any_rank,
     lines_of_pixels,
