@@ -14,7 +14,7 @@ def command(
     model: ModelPath,
     engines: Annotated[
         str, typer.Option("--engines", help="the baseline first; settings after a colon: openvino:threads=2,streams=1")
-    ] = "onnxruntime,openvino",
+    ] = "onnxruntime,openvino,native",
     precision: Annotated[str, typer.Option("--precision", help="f32, or int8 for a quantized model")] = "f32",
     threads: Threads = None,
     seconds: Annotated[

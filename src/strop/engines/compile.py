@@ -34,8 +34,9 @@ def compile(
     Args:
         model: a path, the bytes, or an object: onnx.ModelProto, onnx_ir.Model, or with `example_inputs` a PyTorch
             module or ExportedProgram.
-        engine: "onnxruntime", "openvino", "reference", "name:setting=value,...", or "auto": the first of OpenVINO and
-            ONNX Runtime that is installed and takes the model; nothing is measured.
+        engine: "native", "onnxruntime", "openvino", "reference", "name:setting=value,...", or "auto": "native" where
+            it has a kernel for every node, else the first of OpenVINO and ONNX Runtime that is installed and takes the
+            model; nothing is measured.
         threads: threads of the engine together; None is every core this process may use.
         objective: "latency" for one request at a time, "throughput" for many at once.
         precision: "f32" never computes in less; "int8" needs a model with quantized activations; None is what it is.
@@ -76,7 +77,7 @@ def compile_model(
         return engine.compile(model, settings)
     if engine != "auto":
         return get_engine(engine).compile(model, settings)
-    *candidates, last = automatic_engines(model)
+    *candidates, last = automatic_engines(model, settings)
     for candidate in candidates:
         try:
             return candidate.compile(model, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from strop.engines.contract import Engine, ModelSource, Settings
 from strop.engines.knobs import did_you_mean
@@ -11,6 +11,15 @@ from strop.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+
+@runtime_checkable
+class Covering(Protocol):
+    """An engine that leaves part of some models to another one."""
+
+    def covers(self, model: ModelSource) -> bool:
+        """Whether it runs all of the model itself."""
+
 
 BUILT_IN = {
     "native": "strop.engines.native.engine:NativeEngine",
@@ -73,14 +82,20 @@ def parse_engine(text: str) -> tuple[Engine, Settings]:
     return get_engine(name.strip()), Settings.parse(settings)
 
 
-def automatic_engines(model: ModelSource) -> list[Engine]:
+def automatic_engines(model: ModelSource, settings: Settings | None = None) -> list[Engine]:
     """Returns the engines that "auto" tries, best first: a fixed order, nothing is measured.
 
-    The order is: our own compiler where it has a kernel for every node (it joins this list when it exists), OpenVINO
-    where it is installed, ONNX Runtime.
+    The order is: our own compiler where it has a kernel for every node, OpenVINO where it is installed, ONNX Runtime.
+    settings: one that names a device or knobs means an engine that has them, not ours.
     """
-    openvino, onnxruntime = get_engine("openvino"), get_engine("onnxruntime")
-    return [openvino, onnxruntime] if openvino.available().available else [onnxruntime]
+    native, openvino = get_engine("native"), get_engine("openvino")
+    is_plain = settings is None or (settings.device.upper() == "CPU" and not settings.knobs)
+    found: list[Engine] = []
+    if is_plain and isinstance(native, Covering) and native.covers(model):
+        found.append(native)
+    if openvino.available().available:
+        found.append(openvino)
+    return [*found, get_engine("onnxruntime")]
 
 
 def choose_engine(model: ModelSource) -> Engine:

@@ -28,8 +28,9 @@ def compile(
     Args:
         model: a path, bytes, onnx.ModelProto, onnx_ir.Model, or with `example_inputs` a PyTorch module or
             ExportedProgram.
-        engine: "onnxruntime", "openvino", "reference", "name:setting=value,...", or "auto": the first of OpenVINO and
-            ONNX Runtime that is installed and takes the model; nothing is measured. `.settings` names it.
+        engine: "native", "onnxruntime", "openvino", "reference", "name:setting=value,...", or "auto": "native" where
+            it has a kernel for every node, else the first of OpenVINO and ONNX Runtime that is installed and takes the
+            model; nothing is measured. `.settings` names it.
         threads: threads of the engine together; None is every core this process may use.
         objective: "latency" for one request at a time, "throughput" for many at once.
         precision: "f32" never computes in less; "int8" needs a model with quantized activations, or `data`; None is

@@ -59,6 +59,7 @@ def test_a_plug_in_cannot_replace_a_built_in_engine(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("installed", "chosen"), [(True, "openvino"), (False, "onnxruntime")])
 def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, installed: bool, chosen: str) -> None:
     fakes = {
+        "native": FakeEngine("native"),
         "openvino": FakeEngine("openvino", installed=installed),
         "onnxruntime": FakeEngine("onnxruntime"),
     }
@@ -69,6 +70,7 @@ def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch,
 
 def test_auto_goes_on_where_an_engine_refuses_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes = {
+        "native": FakeEngine("native"),
         "openvino": FakeEngine("openvino", refusal="unsupported.model"),
         "onnxruntime": FakeEngine("onnxruntime"),
     }
@@ -79,6 +81,7 @@ def test_auto_goes_on_where_an_engine_refuses_the_model(monkeypatch: pytest.Monk
 
 def test_auto_does_not_hide_other_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes = {
+        "native": FakeEngine("native"),
         "openvino": FakeEngine("openvino", refusal="unsupported.device-missing"),
         "onnxruntime": FakeEngine("onnxruntime"),
     }
@@ -86,6 +89,34 @@ def test_auto_does_not_hide_other_refusals(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(NotSupportedError) as raised:
         compile_model(MODEL)
     assert raised.value.code == "unsupported.device-missing"
+
+
+class Covering(FakeEngine):
+    """Runs all of some models itself."""
+
+    def __init__(self, covered: bool):
+        super().__init__("native")
+        self.covered = covered
+
+    def covers(self, model: object) -> bool:
+        return self.covered
+
+
+@pytest.mark.parametrize(
+    ("covered", "settings", "chosen"),
+    [
+        (True, Settings(), "native"),
+        (False, Settings(), "openvino"),
+        (True, Settings(device="GPU"), "openvino"),
+        (True, Settings(knobs={"cpu_pinning": True}), "openvino"),
+    ],
+)
+def test_auto_is_native_where_that_runs_all_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, covered: bool, settings: Settings, chosen: str
+) -> None:
+    fakes = {"native": Covering(covered), "openvino": FakeEngine("openvino"), "onnxruntime": FakeEngine("onnxruntime")}
+    monkeypatch.setattr(registry, "get_engine", lambda name: fakes[name])
+    assert compile_model(MODEL, settings=settings).engine == chosen
 
 
 def test_knowing_the_engines_imports_none_of_them() -> None:

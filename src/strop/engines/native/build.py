@@ -69,6 +69,37 @@ class Caches(NamedTuple):
         return self.folder / "stamps"
 
 
+def is_native(source: ModelSource, settings: Mapping[str, KnobValue]) -> bool:
+    """Whether all of the model would be machine code; nothing is compiled to find out."""
+    caches = Caches.of(settings)
+    known = Identity(source, caches.notes).find()
+    if known is not None and caches.images.get(key_of(known.sha256, settings)) is not None:
+        return True
+    model = as_model(source)
+    if not all(spec.is_static for spec in model.inputs) or not _may_be_native(model):
+        return False
+    from strop.compiler.partition import partition
+
+    try:
+        return partition(model, isa=str(settings["isa"]), winograd=_winograd(settings)).native_share == 1
+    except Exception as error:  # compiling it says what is wrong
+        _log.info("%s cannot be divided: %s", model.name, error)
+        return False
+
+
+def _may_be_native(model: Model) -> bool:
+    """Whether every operator on values that change has a rule: quick to say no."""
+    from strop.compiler.lower import RULES
+
+    changing = {spec.name for spec in model.inputs}
+    for node in model.to_proto().graph.node:
+        if changing.intersection(node.input) and node.op_type not in ("Shape", "Size"):
+            if node.op_type not in RULES:
+                return False
+            changing.update(node.output)
+    return True
+
+
 def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], precision: str | None) -> CompiledModel:
     """Returns the model compiled; precision: what was asked for, None for what the model is there in."""
     caches, start = Caches.of(settings), now()

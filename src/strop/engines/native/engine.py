@@ -66,6 +66,14 @@ class NativeEngine:
         chosen = self._chosen(settings)
         return image_of_model(as_model(model), chosen, Caches.of(chosen))
 
+    def covers(self, model: ModelSource) -> bool:
+        """Whether all of the model is machine code with the default settings; makes none to find out."""
+        if not self.available().available:
+            return False
+        from strop.engines.native.build import is_native
+
+        return is_native(model, self._chosen(Settings()))
+
     def _chosen(self, settings: Settings) -> dict[str, KnobValue]:
         """Returns every setting but the precision, as it will be in force."""
         if settings.device.upper() != "CPU":
