@@ -167,7 +167,7 @@ def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeight
             Task(
                 name=task.step.name,
                 symbol=code.symbol,
-                arguments=tuple(_argument(name, plan, task.step, packed, number) for name in code.arguments),
+                arguments=tuple(_argument(name, plan, task.step, packed, number, code) for name in code.arguments),
                 units=task.split.units,
                 grain=task.split.grain,
                 wait=task.wait,
@@ -189,8 +189,12 @@ def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeight
     )
 
 
-def _argument(name: str, plan: ProgramPlan, step: Step, packed: PackedWeights, number: int) -> Argument:
+def _argument(
+    name: str, plan: ProgramPlan, step: Step, packed: PackedWeights, number: int, code: Code
+) -> Argument:
     """Returns the word of a task's record that a kernel calls `name`."""
+    if name in code.numbers:
+        return Argument("number", code.numbers[name])
     if name in ("begin", "end"):
         return Argument("begin" if name == "begin" else "end")
     if name == "workspace":

@@ -185,7 +185,7 @@ def run_problem(
     code = kernel.emit(problem, schedule, isa)
     split = kernel.split(problem, schedule, isa)
     before = None if in_place is None else inputs[in_place]
-    words: dict[str, Argument] = {"output": Buffer.for_output(problem.output, before=before)}
+    words: dict[str, Argument] = {"output": Buffer.for_output(problem.output, before=before), **code.numbers}
     words["workspace"] = Buffer.workspace(kernel.workspace(problem, schedule, isa))
     for index, (array, layout) in enumerate(zip(inputs, problem.inputs, strict=True)):
         shared = index == in_place

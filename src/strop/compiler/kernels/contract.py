@@ -82,6 +82,47 @@ class Pointwise(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixProduct(Problem):
+    """Products of matrices, both computed: inputs A x B x M x K and A x B x K x N, output A x B x M x N.
+
+    What repeats along A and B has strides of 0. There is no epilogue.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Attention(Problem):
+    """softmax(scale * query key^T + mask) value, the softmax over the keys, for each of A x H heads.
+
+    Inputs: queries A x H x L x D, keys A x H x S x D, values A x H x S x E, and perhaps a mask A x H x L x S, its strides
+    0 where it repeats. The output is A x L x H x E. There is no epilogue.
+    """
+
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling(Problem):
+    """An image of another size: each output row and column a mix of two, (first, second, share of the second)."""
+
+    rows: tuple[tuple[int, int, float], ...] = ()
+    columns: tuple[tuple[int, int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering(Problem):
+    """Elements of inputs[0] at the places along its axes `picks` that inputs[1] names; nothing is computed on them.
+
+    Output axis i is axis data[i] of inputs[0] (-1: none) and axis indices[i] of inputs[1] (-1: none); with `tuples` the
+    last axis of inputs[1] holds one place for each pick.
+    """
+
+    data: tuple[int, ...] = ()
+    indices: tuple[int, ...] = ()
+    picks: tuple[int, ...] = ()
+    tuples: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Border(Problem):
     """Writes the fill of `output` into its halo (inputs is empty)."""
 
@@ -124,12 +165,14 @@ class Code:
     """Emitted code: the entry's symbol, what its record's words hold, and every function it needs.
 
     arguments: "input0", "input1" ..., "output", "weights0" ..., "workspace", "begin", "end", in the record's order;
-    objects: LLVM IR by symbol; equal symbols are equal code, so kernels share functions.
+    objects: LLVM IR by symbol; equal symbols are equal code, so kernels share functions. numbers: those of the arguments
+    that are numbers of the problem, so that the code serves other problems too.
     """
 
     symbol: str
     arguments: tuple[str, ...]
     objects: Mapping[str, str]
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 class Kernel(Protocol):

@@ -58,7 +58,7 @@ class Tile:
     pass; has_rest: runs are no multiple of it. taps: whether there is more than one. sets: of accumulators, which
     steps take in turn where one set is too few chains to hide latency. Prefetches: near: bytes of weights ahead, into
     L1 (0: none); far: cache lines a pass from `next` on into L2; soon: cache lines a pass from `soon` on into L1;
-    early: what the epilogue needs, at the start.
+    early: what the epilogue needs, at the start. input_step: bytes between the steps of a pixel.
     """
 
     rows: int
@@ -83,6 +83,7 @@ class Tile:
     far: int = 0
     early: bool = False
     soon: int = 0
+    input_step: int = STEP
 
     def symbol(self, isa: Isa) -> str:
         """Returns the function's name: what one wants to read, and a digest of everything."""
@@ -218,17 +219,17 @@ class _Emitter:
                 for panel in weights:
                     f.prefetch(panel, step * PANEL * STEP + tile.near)
             first = step % tile.sets * count
-            if step and 0 < tile.input_pixel < steps * STEP:
+            if step and tile.input_step == STEP and 0 < tile.input_pixel < steps * STEP:
                 # Pixels overlap: LLVM would keep what several of them read, and spill the sums instead.
                 pixel = f.opaque(pixel)
             for p, place in enumerate(self.places):
-                value = f.splat(f.load(element, pixel, place + step * STEP), isa.lanes)
+                value = f.splat(f.load(element, pixel, place + step * tile.input_step), isa.lanes)
                 prepared = self.product.pixel(f, value)
                 for j, vector in enumerate(vectors):
                     at = first + p * tile.vectors + j
                     sums[at] = self.product.accumulate(f, sums[at], prepared, vector)
         moved = [f.offset(panel, steps * PANEL * STEP) for panel in weights]
-        return [*sums, *moved, ahead, soon, f.offset(pixel, steps * STEP)]
+        return [*sums, *moved, ahead, soon, f.offset(pixel, steps * tile.input_step)]
 
     def finish(self, sums: list[Value]) -> None:
         """Emits the epilogue and the stores."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -15,9 +15,9 @@ _NUMBERS = ("begin", "end")
 class Record:
     """The words of a kernel's record by name, loaded once at its start."""
 
-    def __init__(self, f: Function, arguments: Sequence[str]) -> None:
+    def __init__(self, f: Function, arguments: Sequence[str], numbers: Collection[str] = ()) -> None:
         self._words = {
-            name: f.load("i64" if name in _NUMBERS else "ptr", f.arguments[0], 8 * place, align=8)
+            name: f.load("i64" if name in _NUMBERS or name in numbers else "ptr", f.arguments[0], 8 * place, align=8)
             for place, name in enumerate(arguments)
         }
 
@@ -25,10 +25,12 @@ class Record:
         return self._words[name]
 
 
-def start_kernel(module: Module, symbol: str, arguments: Sequence[str]) -> tuple[Function, Record]:
-    """Returns the kernel's function, with its arguments loaded."""
+def start_kernel(
+    module: Module, symbol: str, arguments: Sequence[str], numbers: Collection[str] = ()
+) -> tuple[Function, Record]:
+    """Returns the kernel's function, with its arguments loaded; those of `numbers` are numbers, as begin and end."""
     f = module.function(symbol, ["ptr"])
-    return f, Record(f, arguments)
+    return f, Record(f, arguments, numbers)
 
 
 def epilogue_arguments(problem: Problem, weights: int = 0) -> list[str]:
