@@ -115,7 +115,8 @@ def read_after_its_concatenation() -> onnx.ModelProto:
         helper.make_node("Concat", ["a", "b"], ["c"], axis=1),
         _conv(weights, "x", "d", 8, 3, kernel=1),
         helper.make_node("Add", ["d", "c"], ["s"]),
-        helper.make_node("Relu", ["s"], ["y"]),
+        helper.make_node("Relu", ["s"], ["r"]),
+        _conv(weights, "r", "y", 8, 8, kernel=1),
         _conv(weights, "a", "z", 2, 4, kernel=1),
     ]
     return model(nodes, {"x": (1, 3, 5, 4)}, {"y": (1, 8, 5, 4), "z": (1, 2, 5, 4)}, weights)
