@@ -129,7 +129,7 @@ def test_code_needs_nothing_from_outside_and_its_name_says_what_it_is(isa: Isa, 
         code = KERNEL.emit(problem, schedule, isa)
         check_closed([generate(ir, isa) for ir in code.objects.values()])
         family, kind = r"convolution_direct", "f32" if is_float else "u8s8"
-        entry = rf"{family}_{kind}_{isa.key}_t\d+x\d+b\d+(n\d+)?f?e?s?_[0-9a-f]{{8}}"
+        entry = rf"{family}_{kind}_{isa.key}_t\d+x\d+b\d+p?(n\d+)?f?e?s?_[0-9a-f]{{8}}"
         tile = rf"tile_{kind}_{isa.key}_\d+x\d+x\d+_[0-9a-f]{{12}}"
         assert re.fullmatch(entry, code.symbol)
         assert all(re.fullmatch(tile, name) for name in code.objects if name != code.symbol)

@@ -7,10 +7,11 @@ and runs over the filter's taps and the channels; a filter row whose pixels lie 
 around the image are the input's halo. Where pixels of input and output (and everything the epilogue reads) lie at one
 stride, rows and images are one long row: a 1x1 convolution is a plain matrix product.
 
-The nest: a unit of work is a block of tiles times one group of output channels (some panels of weights). Blocks are
-outermost, so that a block's pixels stay in L2 while the panels pass; where all pixels fit there, it is one block and
-the weights are read once, each panel pulled into L2 while the one before it is computed on. Threads divide the units.
-With a tile of R pixels and V vectors a panel is read from L2 once a tile: 64 * V bytes for 16 * R * V multiply-adds.
+The nest: a unit of work is a block of tiles times one group of output channels (some panels of weights). Small weights
+pass through again and again, block by block, a block's pixels staying in L1 or nearly. Large weights are read once:
+group by group, all blocks with one group before the next, whose panels are pulled into L2 meanwhile. Threads divide the
+units, and so share out the pixels or the weights, whatever is more. With a tile of R pixels and V vectors a panel is
+read from L2 once a tile: 64 * V bytes for 16 * R * V multiply-adds.
 """
 
 from __future__ import annotations
@@ -42,15 +43,20 @@ _UNITS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class DirectSchedule:
-    """pixels: at most so many in a tile; vectors: of output channels in a tile; block: tiles of a unit."""
+    """How a direct convolution is scheduled.
+
+    pixels: at most so many in a tile; vectors: of output channels in a tile; block: tiles of a unit; panels_first: all
+    blocks with a group of output channels before the next group, so that threads share out the weights.
+    """
 
     pixels: int
     vectors: int
     block: int
+    panels_first: bool
     fetch: Prefetch
 
     def __str__(self) -> str:
-        return f"t{self.pixels}x{self.vectors}b{self.block}{self.fetch}"
+        return f"t{self.pixels}x{self.vectors}b{self.block}{'p' * self.panels_first}{self.fetch}"
 
 
 class DirectConvolution:
@@ -123,16 +129,20 @@ class DirectConvolution:
         f, record = start_kernel(module, symbol, arguments)
         nest = _nest(problem, schedule, isa)
         begin, groups = record["begin"], nest.columns * problem.groups
+        blocks = -(-nest.geometry.tiles // nest.block)
         context = nest.context(f)
         outputs = [record[name] for name in ("output", *extras)]
 
         def unit(index: Number, _: list[Value]) -> None:
             number = f.add(begin, index)
-            first = f.mul(f.divide(number, groups), nest.block)
+            inner = blocks if schedule.panels_first else groups
+            pair = f.divide(number, inner), f.remainder(number, inner)
+            column, block = pair if schedule.panels_first else pair[::-1]
+            first = f.mul(block, nest.block)
             count = f.minimum(nest.block, f.sub(nest.geometry.tiles, first))
             nest.run(
                 f,
-                f.remainder(number, groups),
+                column,
                 first,
                 count if nest.geometry.tiles % nest.block else nest.block,
                 pixels=record["input0"],
@@ -166,19 +176,22 @@ def _scheduled(problem: Convolution, pixels: int, vectors: int, isa: Isa) -> Dir
     image, output = problem.inputs[0], problem.output
     columns = -(-problem.weights[0] // problem.groups // (vectors * isa.lanes)) * problem.groups
     weights = problem.weights[0] * problem.weights[1] * problem.weights[2] * problem.weights[3]
+    has_large_weights = weights * np.dtype(problem.weight_dtype).itemsize > _L2 // 2
     block = _BLOCK
-    if weights * np.dtype(problem.weight_dtype).itemsize > _L2 // 2:
+    if has_large_weights:
         block = max(block, _L2 // 4 // max(1, image.size * image.itemsize // geometry.tiles))
     block = min(block, geometry.tiles)
     while block > 1 and -(-geometry.tiles // block) * columns < _UNITS:
         block = -(-block // 2)
+    block = -(-geometry.tiles // -(-geometry.tiles // block))  # as many blocks, but of like size
     fetch = Prefetch(
         near=512,
         far=geometry.tiles > 1,
         early=len(problem.inputs) > 1 or output.size * output.itemsize > _L2,
         soon=_is_one_run(problem, geometry),
     )
-    return DirectSchedule(pixels, vectors, block, fetch)
+    panels_first = has_large_weights and image.size * image.itemsize <= _L2
+    return DirectSchedule(pixels, vectors, block, panels_first, fetch)
 
 
 def _is_one_run(problem: Convolution, geometry: Geometry) -> bool:
