@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from strop.compiler.kernels.contract import Convolution, Problem
+from strop.compiler.kernels.contract import Border, Convolution, Problem
 from strop.compiler.layouts import Layout
 from strop.compiler.machine_code import assembly
 from strop.compiler.plan import PlanTask
@@ -85,7 +85,12 @@ def limit_seconds(task: PlanTask, attainable: Attainable, isa: str) -> float:
 
 
 def bytes_of(problem: Problem) -> int:
-    """Returns the bytes of a problem's tensors, each counted once: inputs, output, weights."""
+    """Returns the bytes of a problem's tensors, each counted once: inputs, output, weights; of a border, the halo's."""
+    if isinstance(problem, Border):
+        _, channels, height, width = problem.output.shape
+        halo = problem.output.halo
+        whole = (height + halo.top + halo.bottom) * (width + halo.left + halo.right)
+        return problem.output.shape[0] * channels * (whole - height * width) * problem.output.itemsize
     layouts = (*problem.inputs, problem.output)
     total = sum(_distinct(layout) for layout in layouts)
     if isinstance(problem, Convolution):
