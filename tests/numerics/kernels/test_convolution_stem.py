@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.compiler.isa import Isa
+from strop.compiler.isa import ISAS, Isa, get_isa
 from strop.compiler.kernels.contract import Convolution
 from strop.compiler.kernels.convolution_stem import StemConvolution
+from strop.compiler.layouts import channels_last, dense
+from strop.compiler.link import check_closed
+from strop.compiler.machine_code import generate
 from tests.numerics.kernels.convolutions import assert_close, bound, convolutions, in_place_of, operands_of
 from tests.numerics.kernels.harness import every_isa, run_problem
 
@@ -32,3 +38,21 @@ def test_a_stem_reads_the_callers_image_as_it_is(isa: Isa, problem: Convolution,
         schedule=schedules[which % len(schedules)], in_place=in_place_of(problem),
     )  # fmt: skip
     assert_close(problem, got, inputs, weights, channels, k=bound(problem))
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.key)
+def test_a_stems_code_needs_nothing_from_outside(isa: Isa) -> None:
+    output = channels_last((1, 20, 10, 10))
+    problem = Convolution((dense((1, 3, 20, 20)),), output, weights=(20, 3, 7, 7), strides=(2, 2), pads=(3, 3, 2, 2))
+    for schedule in KERNEL.candidates(problem, isa):
+        code = KERNEL.emit(problem, schedule, isa)
+        check_closed([generate(ir, isa) for ir in code.objects.values()])
+        assert re.fullmatch(rf"convolution_stem_f32_{isa.key}_t\d+x\d+r\d+e?_[0-9a-f]{{8}}", code.symbol)
+
+
+def test_many_channels_groups_and_other_orders_are_refused_in_words() -> None:
+    isa, output = get_isa("generic"), channels_last((1, 8, 5, 5))
+    many = Convolution((dense((1, 8, 5, 5)),), output, weights=(8, 8, 1, 1))
+    assert KERNEL.accepts(many, isa) == "more than 4 channels or one group"
+    last = Convolution((channels_last((1, 3, 5, 5)),), output, weights=(8, 3, 1, 1))
+    assert KERNEL.accepts(last, isa) == "the input's pixels are not neighbours in planes"
