@@ -13,10 +13,13 @@ from strop.compiler.kernels.depthwise import DepthwiseConvolution
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
+from strop.compiler.kernels.winograd import WinogradConvolution
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     StemConvolution(),
     DepthwiseConvolution(),
+    WinogradConvolution(4),
+    WinogradConvolution(2),
     DirectConvolution(),
     GlobalAverageKernel(),
     PoolKernel(),

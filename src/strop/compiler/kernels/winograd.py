@@ -29,6 +29,7 @@ from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Prob
 from strop.compiler.kernels.cover import cover
 from strop.compiler.kernels.epilogue import Epilogue, refuses_epilogue
 from strop.compiler.kernels.record import Record, epilogue_arguments, pack_channels, start_kernel
+from strop.compiler.kernels.winograd_accuracy import doubt
 from strop.compiler.kernels.winograd_input import InputTransform
 from strop.compiler.kernels.winograd_input import Word as In
 from strop.compiler.kernels.winograd_output import OutputTransform
@@ -40,6 +41,10 @@ _STRIP = 4
 """Tiles of a strip at most: its transformed columns and a vector's share of V stay in L1 together."""
 
 _LINE = 64
+_FILTERS_IN_L2 = 2**20
+_FILTERS_IN_L3 = 2**23
+_SMALL_BLOCK = 3 * 2**17
+_LARGE_BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,19 @@ class WinogradSchedule:
     far: bool = True
 
     def __str__(self) -> str:
-        return f"m{self.size}_{self.rows}x{self.vectors}b{self.block}n{self.near}{'f' * self.far}"
+        return f"{self.rows}x{self.vectors}b{self.block}n{self.near}{'f' * self.far}"
 
 
 class WinogradConvolution:
-    """3x3 convolution by minimal filtering."""
+    """3x3 convolution by minimal filtering, F(size x size, 3x3)."""
 
-    family = "winograd"
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    @property
+    def family(self) -> str:
+        """Its name: "winograd_2x2" or "winograd_4x4"."""
+        return f"winograd_{self.size}x{self.size}"
 
     def accepts(self, problem: Problem, isa: Isa) -> str:
         """Accepts 3x3 filters with stride 1 over channels-last float32 images."""
@@ -82,21 +93,43 @@ class WinogradConvolution:
             return "it pads more than the filter reaches"
         return refuses_epilogue(problem)
 
+    def suits(self, problem: Problem, weights: np.ndarray) -> str:
+        """Refuses filters for which rounding errors could grow too much (`winograd_accuracy.py`)."""
+        return doubt(weights, self.size)
+
     def needs(self, problem: Problem, isa: Isa) -> Needs:
         """Asks for channels-last images without a halo."""
         return Needs()
 
     def candidates(self, problem: Problem, isa: Isa) -> Sequence[WinogradSchedule]:
-        """Returns schedules of both sizes."""
+        """Returns the schedule with the ISA's tile: blocks as large as the caches allow.
+
+        Where the filters are too many for L2 they are read once, if V fits there; where not, blocks are small.
+        """
+        assert isinstance(problem, Convolution)
         rows, vectors = isa.tile
-        return [WinogradSchedule(4, rows, vectors, 2), WinogradSchedule(2, rows, vectors, 4)]
+        vectors = min(vectors, -(-problem.weights[0] // isa.lanes))
+        filters = (self.size + 2) ** 2 * problem.weights[0] * problem.weights[1] * 4
+        is_large = filters > _FILTERS_IN_L2
+        single = _Nest(problem, WinogradSchedule(self.size, rows, vectors, 1), isa)
+        most = max(1, (_LARGE_BLOCK if is_large else _SMALL_BLOCK) // single.block_bytes)
+        blocks = -(-single.cover.count // most)
+        return [WinogradSchedule(self.size, rows, vectors, -(-single.cover.count // blocks), far=is_large)]
 
     def cost(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Cost:
-        """Returns the products' multiply-adds, and the transforms' operations."""
+        """Returns the products' multiply-adds and how busy they and the transforms keep the units for them.
+
+        Filters of some megabytes come from memory. Cycles were fitted on a core with AVX-512.
+        """
         assert isinstance(problem, Convolution)
         nest = _Nest(problem, schedule, isa)
-        flops = 2.0 * nest.places * nest.tiles * problem.weights[0] * problem.weights[1]
-        return Cost(flops, 0.6)
+        cycles = nest.cycles()
+        macs = float(nest.places * nest.tiles * nest.inputs * nest.outputs)
+        filters = float(nest.panel * -(-nest.outputs // PANEL))
+        images = float(sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output)))
+        level = "memory" if filters > _FILTERS_IN_L3 else "l3"
+        moved = {level: filters, "l2": images} if images <= _LARGE_BLOCK else {level: filters + images}
+        return Cost(2 * macs, macs / (2 * isa.lanes) / cycles, moved, 2e-6)
 
     def split(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Split:
         """Divides blocks of tiles times groups of output channels."""
@@ -130,7 +163,7 @@ class WinogradConvolution:
     def emit(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Code:
         """Returns its code: the nest with the transforms, and a product for each height and width that occurs."""
         assert isinstance(problem, Convolution)
-        symbol = f"winograd_f32_{isa.key}_{schedule}_{problem.digest}"
+        symbol = f"{self.family}_f32_{isa.key}_{schedule}_{problem.digest}"
         arguments = ("input0", *epilogue_arguments(problem, 1), "weights0", "workspace", "begin", "end")
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments)
@@ -175,6 +208,27 @@ class _Nest:
         self.input_transform = InputTransform(self.size, self.inputs % isa.lanes)
         self.output_transform = OutputTransform(problem, self.size, self.m_place, self.m_row)
         self.used: list[Product] = []
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of V and M of a block."""
+        return self.buffer_start
+
+    def cycles(self) -> float:
+        """Returns about how many cycles it takes with everything in L2: two multiply-adds of a vector each."""
+        cover_, isa = self.cover, self.isa
+        calls = [(cover_.many, cover_.size), (cover_.rest, cover_.size - 1)]
+        widths = [(self.groups - 1, self.schedule.vectors)]
+        widths.append((1, -(-(self.outputs - (self.groups - 1) * self.width) // isa.lanes)))
+        products = 0.0
+        for many, rows in calls:
+            for groups, vectors in widths:
+                step = max(rows * vectors, rows + vectors) / 2  # multiply-adds, or loads
+                products += many * groups * (1.04 * step * self.inputs + rows * vectors + 30)
+        lines = isa.vector_bytes / _LINE
+        into, out = ((105 + 115 * lines, 80 + 60 * lines), (45 + 80 * lines, 20 + 25 * lines))[self.size == 2]
+        transforms = into * -(-self.inputs // isa.lanes) + out * -(-self.outputs // isa.lanes)
+        return self.places * products + self.tiles * transforms
 
     def product(self, rows: int, vectors: int) -> Product:
         """Returns the product of a register tile."""

@@ -1,0 +1,65 @@
+"""How much rounding Winograd convolution adds, and for which filters that is too much.
+
+For every output channel o, with eps = 2**-24, X the largest |x| of a tile's input pixels and C input channels:
+
+    |error| <= amplification[o] * (C + STEPS) * eps * X * sum |w[o]|
+
+amplification[o] is |A^T| ((|G w G^T| * (|B^T| 1 |B|)) |A| at its largest place, summed over the input channels, divided
+by sum |w[o]|: what the intermediate numbers may be larger than the convolution's own. (A direct sum has 9 C in place of
+amplification * (C + STEPS); in both, errors that add up by chance make it about the square root.) It is at most 16 for
+F(2x2, 3x3) and 205 for F(4x4, 3x3), which only a filter that is a single corner reaches; trained filters have 35 to 60,
+and what has more than LIMIT is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from strop.compiler.kernels.winograd_transforms import filter_matrix, input_matrix, output_matrix
+
+STEPS: Final = 20
+"""Roundings of an element on its way, beside those of the sum over input channels."""
+
+LIMIT: Final = {2: 16.5, 4: 64.0}
+"""The largest amplification that is accepted."""
+
+_SMALLEST: Final = 1e-30
+"""Filters below this might lose digits to flushed denormals."""
+
+_LARGEST: Final = 1e30
+
+
+def amplification(weights: np.ndarray, size: int) -> np.ndarray:
+    """Returns the amplification of each output channel's filters (output channels, input channels, 3, 3); 0 for zeros.
+
+    Example:
+        >>> corner = np.zeros((1, 1, 3, 3)); corner[0, 0, 2, 2] = 1
+        >>> [round(float(amplification(corner, size)[0])) for size in (2, 4)]
+        [16, 205]
+    """
+    outward, inward = np.abs(output_matrix(size)), np.abs(input_matrix(size))
+    reach = (inward @ np.ones((size + 2, size + 2)) @ inward.T).reshape(-1)
+    spread = np.kron(outward, outward) * reach
+    matrix = np.kron(filter_matrix(size), filter_matrix(size)).astype(np.float32)
+    results = np.zeros(len(weights))
+    for output, filters in enumerate(weights.reshape(len(weights), -1, 9).astype(np.float32)):
+        own = np.abs(filters).sum(dtype=np.float64)
+        if own > 0:
+            transformed = filters @ matrix.T
+            results[output] = (spread @ np.abs(transformed, out=transformed).sum(axis=0)).max() / own
+    return results
+
+
+def doubt(weights: np.ndarray, size: int) -> str:
+    """Returns "" where the error bound holds and is small enough for these filters, else why not."""
+    most = np.abs(weights).max(axis=(1, 2, 3), initial=0.0)
+    if not np.isfinite(most).all():
+        return "a filter is not finite"
+    if most.max(initial=0.0) > _LARGEST or (most[most > 0] < _SMALLEST).any():
+        return "a filter is so large or small that numbers could leave float32's range"
+    worst = float(amplification(weights, size).max(initial=0.0))
+    if worst > LIMIT[size]:
+        return f"rounding errors could grow {worst:.0f} times, more than {LIMIT[size]:.0f}"
+    return ""
