@@ -117,7 +117,7 @@ class MatrixNest:
                     latency = 4 / _sets(products, self.passes.unroll)
                     busy = products / 2 if self.isa.fused else products + pixels / 2  # that also shuffles to broadcast
                     step = max(busy, 0.55 * (pixels + vectors), latency)
-                    total += count * columns * (step * steps + products + _OVERHEAD)
+                    total += count * columns * (step * steps + products + 3 * pixels + _OVERHEAD)
         return total * self.problem.groups
 
     def context(self, f: Function) -> Value:
@@ -251,7 +251,7 @@ def tiles_of(isa: Isa) -> Sequence[tuple[int, int]]:
     return ((6, 2), (14, 1), (2, 4)) if isa.fused else ((2, 4), (6, 2))
 
 
-_OVERHEAD: Final = 30  # cycles of a tile beside its multiply-adds and its epilogue
+_OVERHEAD: Final = 30  # cycles of a tile beside its multiply-adds, its epilogue and its stores
 
 
 def _sets(products: int, unroll: int) -> int:
