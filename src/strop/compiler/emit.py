@@ -52,6 +52,8 @@ def constant(kind: str, number: float | int) -> Value:
     if element == "float":
         single = struct.unpack("f", struct.pack("f", number))[0]
         text = "0x" + struct.pack(">d", single).hex().upper()  # LLVM writes a float as the double of the same value
+    elif element == "double":
+        text = "0x" + struct.pack(">d", number).hex().upper()
     elif element == "ptr":
         text = "null"
     else:

@@ -15,11 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from strop.compiler import emit
+from strop.compiler import arithmetic, emit
 from strop.compiler.emit import Function, Value
+from strop.compiler.operations import OPERATIONS
 
-LLVM_TYPES: Final = {"float32": "float", "int32": "i32", "uint8": "i8", "int8": "i8"}
-"""LLVM's element types by numpy's names."""
+LLVM_TYPES: Final = {"float32": "float", "int64": "i64", "int32": "i32", "uint8": "i8", "int8": "i8", "bool": "i8"}
+"""LLVM's element types in memory by numpy's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,21 @@ def channel(index: int) -> Expression:
     return Expression("channel", number=index)
 
 
-def constant(number: float) -> Expression:
-    """Returns a float32 constant."""
-    return Expression("constant", number=float(np.float32(number)))
+def constant(number: float, dtype: str = "float32") -> Expression:
+    """Returns a constant."""
+    exact = float(np.float32(number)) if dtype == "float32" else int(number)
+    return Expression("constant", number=exact, dtype=dtype)
 
 
 def apply(operation: str, *arguments: Expression) -> Expression:
-    """Returns `operation` (a key of OPERATIONS) over float32 arguments."""
-    if len(arguments) != OPERATIONS[operation].arguments or any(a.dtype != "float32" for a in arguments):
-        raise ValueError(f"{operation} takes {OPERATIONS[operation].arguments} float32 arguments")
-    return Expression(operation, arguments)
+    """Returns `operation` (a key of OPERATIONS) over arguments of one dtype (but for a condition)."""
+    row = OPERATIONS[operation]
+    dtypes = [argument.dtype for argument in arguments]
+    if row.condition and dtypes and dtypes.pop(0) != "bool":
+        raise ValueError(f"{operation} takes a truth value first")
+    if len(arguments) != row.arguments or len(set(dtypes)) != 1:
+        raise ValueError(f"{operation} takes {row.arguments} arguments of one dtype, not {', '.join(dtypes)}")
+    return Expression(operation, arguments, dtype=row.result or dtypes[0])
 
 
 def add(a: Expression, b: Expression) -> Expression:
@@ -87,7 +93,7 @@ def minimum(a: Expression, b: Expression) -> Expression:
 
 
 def cast(value: Expression, dtype: str) -> Expression:
-    """Returns `value` as `dtype`; floats that become integers must already be whole and in range."""
+    """Returns `value` as `dtype`; floats lose their fraction where they become integers, and must be in range."""
     return value if value.dtype == dtype else Expression("cast", (value,), dtype=dtype)
 
 
@@ -135,7 +141,7 @@ def evaluate(expression: Expression, operands: Sequence[np.ndarray], channels: S
     if expression.operation == "channel":
         return channels[int(expression.number)]
     if expression.operation == "constant":
-        return np.float32(expression.number)  # type: ignore[return-value]
+        return np.dtype(expression.dtype).type(expression.number)  # type: ignore[no-any-return]
     arguments = [evaluate(argument, operands, channels) for argument in expression.arguments]
     if expression.operation == "cast":
         return np.asarray(arguments[0]).astype(expression.dtype)
@@ -145,7 +151,10 @@ def evaluate(expression: Expression, operands: Sequence[np.ndarray], channels: S
 def emit_expression(
     f: Function, expression: Expression, operands: Sequence[Value], channels: Sequence[Value], lanes: int
 ) -> Value:
-    """Returns the value of `expression` for `lanes` lanes; equal parts are computed once."""
+    """Returns the value of `expression` for `lanes` lanes as it is stored; equal parts are computed once.
+
+    operands, channels: as they are loaded: the lanes of LLVM_TYPES.
+    """
     known: dict[Expression, Value] = {}
 
     def visit(node: Expression) -> Value:
@@ -154,84 +163,17 @@ def emit_expression(
         return known[node]
 
     def build(node: Expression) -> Value:
-        kind = emit.vector_of(LLVM_TYPES[node.dtype], lanes)
         if node.operation == "operand":
-            return operands[int(node.number)]
+            value = operands[int(node.number)]
+            return f.compare("ne", value, f.zero(value.type)) if node.dtype == "bool" else value
         if node.operation == "channel":
             return channels[int(node.number)]
         if node.operation == "constant":
-            return emit.constant(kind, node.number)
+            element = "i1" if node.dtype == "bool" else LLVM_TYPES[node.dtype]
+            return emit.constant(emit.vector_of(element, lanes), node.number)
         if node.operation == "cast":
-            return _emit_cast(f, visit(node.arguments[0]), node.arguments[0].dtype, node.dtype, lanes)
+            return arithmetic.cast(f, visit(node.arguments[0]), node.arguments[0].dtype, node.dtype)
         return OPERATIONS[node.operation].emit(f, *(visit(argument) for argument in node.arguments))
 
-    return visit(expression)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What an operation means (numpy) and how it is emitted; `flops` a lane, for cost models."""
-
-    arguments: int
-    compute: Callable[..., np.ndarray]
-    emit: Callable[..., Value]
-    flops: int = 1
-
-
-def _emit_maximum(f: Function, a: Value, b: Value) -> Value:
-    if _is_constant(b):
-        a, b = b, a
-    larger = f.fmax(a, b)  # NaN where b is NaN
-    return larger if _is_constant(a) else f.select(f.compare("uno", a, a), a, larger)
-
-
-def _emit_minimum(f: Function, a: Value, b: Value) -> Value:
-    if _is_constant(b):
-        a, b = b, a
-    smaller = f.fmin(a, b)
-    return smaller if _is_constant(a) else f.select(f.compare("uno", a, a), a, smaller)
-
-
-def _is_constant(value: Value) -> bool:
-    return value.text.startswith(("splat", "zeroinitializer", "0x"))
-
-
-def _emit_rint(f: Function, x: Value) -> Value:
-    """Rounds to the nearest whole number, ties to even, without a call where the ISA has no instruction for it."""
-    if f.isa.level != "generic":
-        suffix = f"v{emit.lanes_of(x.type)}f32" if emit.lanes_of(x.type) > 1 else "f32"
-        return f.call(x.type, f"llvm.rint.{suffix}", x)
-    lanes = emit.lanes_of(x.type)
-    bits = emit.vector_of("i32", lanes)
-    sign = f.binary("and", f.convert("bitcast", x, bits), emit.constant(bits, -(2**31)))
-    magic = f.binary("or", sign, emit.constant(bits, 0x4B000000))  # 2**23 with the sign of x
-    large = f.convert("bitcast", magic, x.type)
-    rounded = f.fsub(f.fadd(x, large), large)
-    size = f.convert("bitcast", f.binary("and", f.convert("bitcast", x, bits), emit.constant(bits, 2**31 - 1)), x.type)
-    return f.select(f.compare("olt", size, emit.constant(x.type, 2.0**23)), rounded, x)
-
-
-def _emit_cast(f: Function, value: Value, source: str, target: str, lanes: int) -> Value:
-    integers, floats = emit.vector_of("i32", lanes), emit.vector_of("float", lanes)
-    if source in ("uint8", "int8"):
-        value = f.convert("zext" if source == "uint8" else "sext", value, integers)
-        source = "int32"
-    if source == "float32" and target != "float32":
-        value, source = f.convert("fptosi", value, integers), "int32"
-    if target == "float32" and source == "int32":
-        return f.convert("sitofp", value, floats)
-    if target in ("uint8", "int8"):
-        return f.convert("trunc", value, emit.vector_of("i8", lanes))
-    return value
-
-
-OPERATIONS: Final[dict[str, Operation]] = {
-    "add": Operation(2, np.add, lambda f, a, b: f.fadd(a, b)),
-    "subtract": Operation(2, np.subtract, lambda f, a, b: f.fsub(a, b)),
-    "multiply": Operation(2, np.multiply, lambda f, a, b: f.fmul(a, b)),
-    "divide": Operation(2, np.divide, lambda f, a, b: f.binary("fdiv", a, b), flops=4),
-    "maximum": Operation(2, np.maximum, _emit_maximum),
-    "minimum": Operation(2, np.minimum, _emit_minimum),
-    "rint": Operation(1, np.rint, _emit_rint),
-}
-"""Every operation an expression may hold, by name."""
+    result = visit(expression)
+    return f.convert("zext", result, emit.vector_of("i8", lanes)) if expression.dtype == "bool" else result

@@ -21,6 +21,7 @@ from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Cost, Needs, Pointwise, Problem, Split
 from strop.compiler.kernels.nest import Axis, axes_of, units, walk_units
 from strop.compiler.kernels.record import pack_channels, start_kernel
+from strop.compiler.operations import OPERATIONS
 
 _CHUNK = 2048
 """Elements of a long inner axis that make one step of a loop which can be divided; a multiple of all blocks."""
@@ -134,7 +135,7 @@ def _is_apart(problem: Problem, inner: Axis) -> list[bool]:
 
 def _flops(problem: Problem) -> int:
     def count(node: expressions.Expression) -> int:
-        own = expressions.OPERATIONS[node.operation].flops if node.operation in expressions.OPERATIONS else 0
+        own = OPERATIONS[node.operation].flops if node.operation in OPERATIONS else 0
         return own + sum(count(argument) for argument in node.arguments)
 
     return count(problem.epilogue)
@@ -203,4 +204,4 @@ def store_apart(f: Function, value: Value, pointer: Value, by: int, stride: int,
 
 
 def _size_of(element: str) -> int:
-    return {"float": 4, "i32": 4, "i8": 1}[element]
+    return {"float": 4, "i64": 8, "i32": 4, "i8": 1}[element]
