@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 
 from strop.compiler.isa.table import Isa
-from strop.compiler.kernels.contract import Cost, Kernel, Needs, Problem, Schedule
+from strop.compiler.kernels.contract import Cost, Kernel, Needs, Problem, Schedule, WeightCheck
 from strop.compiler.registry import KERNELS
 
 _GIGA: Final = 1e9
@@ -81,7 +81,7 @@ def choose(
     reasons: dict[str, str] = {}
     offers: list[tuple[float, Kernel, Schedule]] = []
     for kernel in kernels:
-        reason = kernel.accepts(problem, isa) or _doubt(kernel, problem, weights, winograd)
+        reason = kernel.accepts(problem, isa) or _lacks(kernel, weights, winograd)
         if reason:
             reasons[kernel.family] = reason
             continue
@@ -89,20 +89,23 @@ def choose(
         best = min(seconds for seconds, _ in times)
         seconds, schedule = next(pair for pair in times if pair[0] <= best * _TIE)
         offers.append((seconds, kernel, schedule))
-    if not offers:
-        raise NoKernelError(problem, reasons)
-    seconds, kernel, schedule = min(offers, key=lambda offer: offer[0])
-    for other, loser, _ in offers:
-        if loser is not kernel:
+    offers.sort(key=lambda offer: offer[0])
+    for place, (seconds, kernel, schedule) in enumerate(offers):
+        if isinstance(kernel, WeightCheck) and weights is not None:  # takes long: only asked of what would be taken
+            doubt = kernel.suits(problem, weights)
+            if doubt:
+                reasons[kernel.family] = doubt
+                continue
+        for other, loser, _ in offers[place + 1 :]:
             reasons[loser.family] = f"estimated at {other * 1e6:.0f} us, {kernel.family} at {seconds * 1e6:.0f}"
-    return Choice(kernel, schedule, kernel.needs(problem, isa), seconds, reasons)
+        return Choice(kernel, schedule, kernel.needs(problem, isa), seconds, reasons)
+    raise NoKernelError(problem, reasons)
 
 
-def _doubt(kernel: Kernel, problem: Problem, weights: np.ndarray | None, winograd: str) -> str:
-    """Returns why an algorithm with a condition on the weights is left out, "" for every other kernel."""
-    suits = getattr(kernel, "suits", None)
-    if suits is None:
+def _lacks(kernel: Kernel, weights: np.ndarray | None, winograd: str) -> str:
+    """Returns why an algorithm that is not accurate for every filter is left out, "" for every other kernel."""
+    if not isinstance(kernel, WeightCheck):
         return ""
     if winograd == "off":
         return "winograd is off"
-    return "the weights are not known" if weights is None else str(suits(problem, weights))
+    return "the weights are not known" if weights is None else ""

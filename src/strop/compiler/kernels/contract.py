@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -213,6 +213,7 @@ class Kernel(Protocol):
         """Returns its code."""
 
 
+@runtime_checkable
 class WeightCheck(Protocol):
     """What an algorithm that is not safe for every weight also offers (Winograd)."""
 
