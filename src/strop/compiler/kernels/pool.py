@@ -1,38 +1,47 @@
 """Max and average pooling of channels-last images.
 
-    max:     y[n, c, i, j] = max over the window's pixels inside the image of x
-    average: y[n, c, i, j] = (sum over the window's pixels inside the image of x) / their number,
-             or / the number inside the image and its padding (`count_pads`)
+    max:     y[n, c, i, j] = max over the window's pixels inside the image of x[n, c, ...]; NaN where one is
+    average: y[n, c, i, j] = sum over the window's pixels inside the image of x[n, c, ...] / their number,
+             or / the number of its pixels inside the image and its padding (`count_pads`)
 
-Vectors run over channels, a block of vectors a pixel. Columns whose window crosses the left or right edge are code of
-their own. Rows: a maximum reads the nearest row of its window that is inside the image twice instead of one outside,
-which changes nothing; an average counts the rows at run time. Rows of the output are divided among threads.
-Intensity: about kernel height * width operations for stride * stride elements, so caches and memory bound it.
+Vectors run over channels, a block of vectors a pixel; rows of the output are divided among threads. A small window is
+reduced pixel by pixel: its rows in a loop over those inside the image, its columns in a row of instructions; columns of
+the output whose window crosses the left or right edge are code of their own. A large one takes two passes for each row
+of the output: down every column of the image into the workspace, then along: height + width steps, not height * width.
+Intensity: a few operations for each element that is moved, so caches and memory bound it.
+
+(ONNX Runtime drops a NaN or keeps it depending on where it lies in the window; here it is always kept.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from strop.compiler.emit import Function, Module, Number, Value, constant, vector_of
-from strop.compiler.expressions import LLVM_TYPES
+from strop.compiler.emit import Function, Module, Number, Value, constant
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Cost, Needs, Pool, Problem, Split
 from strop.compiler.kernels.epilogue import Cursor, Epilogue, each_channel_block, refuses_epilogue
 from strop.compiler.kernels.record import epilogue_arguments, pack_channels, start_kernel
+from strop.compiler.kernels.reduction import Reduction
+
+_SMALL = 4
+"""A window of at most so many columns, and three times as many pixels, is reduced pixel by pixel."""
+
+_CACHED = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSchedule:
-    """vectors: vectors of channels held at once."""
+    """vectors: vectors of channels held at once; passes: 2 for down the columns, then along the rows."""
 
-    vectors: int = 4
+    vectors: int
+    passes: int
 
     def __str__(self) -> str:
-        return f"v{self.vectors}"
+        return f"v{self.vectors}p{self.passes}"
 
 
 class PoolKernel:
@@ -41,17 +50,18 @@ class PoolKernel:
     family = "pool"
 
     def accepts(self, problem: Problem, isa: Isa) -> str:
-        """Accepts float32 images whose windows all hold at least one pixel."""
+        """Accepts channels-last images of float32 or 8 bits whose windows all hold a pixel of the image."""
         if not isinstance(problem, Pool):
             return "not a pooling"
         image = problem.inputs[0]
         if len(image.shape) != 4 or not image.is_channels_last:
             return "the input is no channels-last image"
-        if image.dtype != "float32":
+        if image.dtype not in ("float32", "uint8", "int8"):
             return f"the input is {image.dtype}"
-        for axis in (0, 1):
-            if any(not inside for inside in _windows(problem, axis)):
-                return "a window lies outside the image"
+        if image.dtype != "float32" and problem.kind == "average" and problem.count_pads and any(problem.pads):
+            return "padding of an 8-bit image would have to count as its zero point"
+        if any(not inside for axis in (0, 1) for inside in _windows(problem, axis)):
+            return "a window lies outside the image"
         return refuses_epilogue(problem)
 
     def needs(self, problem: Problem, isa: Isa) -> Needs:
@@ -60,23 +70,29 @@ class PoolKernel:
 
     def candidates(self, problem: Problem, isa: Isa) -> Sequence[PoolSchedule]:
         """Returns the one schedule."""
-        vectors = -(-problem.output.shape[1] // isa.lanes)
-        return [PoolSchedule(min(4, vectors))]
+        assert isinstance(problem, Pool)
+        height, width = problem.kernel
+        passes = 1 if width <= _SMALL and height * width <= 3 * _SMALL else 2
+        return [PoolSchedule(min(4, -(-problem.output.shape[1] // isa.lanes)), passes)]
 
     def cost(self, problem: Problem, schedule: PoolSchedule, isa: Isa) -> Cost:
-        """Returns one operation a pixel of the window, and the image and the output from the L3 cache."""
+        """Returns an operation for each step, and each element of the images moved once."""
         assert isinstance(problem, Pool)
         image = problem.inputs[0]
-        flops = float(problem.output.size * problem.kernel[0] * problem.kernel[1])
-        return Cost(flops, 0.25, {"l3": float(image.size * image.itemsize + problem.output.size * 4)})
+        steps = problem.kernel[0] * problem.kernel[1]
+        if schedule.passes == 2:
+            steps = problem.strides[1] * (problem.kernel[0] + 1) + problem.kernel[1]
+        moved = image.size * image.itemsize + problem.output.size * problem.output.itemsize
+        return Cost(float(problem.output.size * steps), 0.15, {"l2" if moved <= _CACHED else "l3": float(moved)})
 
     def split(self, problem: Problem, schedule: PoolSchedule, isa: Isa) -> Split:
         """Divides the rows of all output images."""
         return Split(problem.output.shape[0] * problem.output.shape[2])
 
     def workspace(self, problem: Problem, schedule: PoolSchedule, isa: Isa) -> int:
-        """Needs none."""
-        return 0
+        """Returns the bytes of a row of reduced columns, for two passes."""
+        width = problem.inputs[0].shape[3]
+        return width * schedule.vectors * isa.vector_bytes if schedule.passes == 2 else 0
 
     def pack(
         self, problem: Problem, schedule: PoolSchedule, isa: Isa, weights: np.ndarray, channels: Sequence[np.ndarray]
@@ -87,34 +103,26 @@ class PoolKernel:
     def emit(self, problem: Problem, schedule: PoolSchedule, isa: Isa) -> Code:
         """Returns its code."""
         assert isinstance(problem, Pool)
-        symbol = f"pool_{problem.kind}_f32_{isa.key}_{schedule}_{problem.digest}"
-        arguments = ("input0", *epilogue_arguments(problem), "begin", "end")
+        symbol = f"pool_{problem.kind}_{problem.inputs[0].dtype}_{isa.key}_{schedule}_{problem.digest}"
+        workspace = ("workspace",) if schedule.passes == 2 else ()
+        arguments = ("input0", *epilogue_arguments(problem), *workspace, "begin", "end")
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments)
-        _Emitter(f, problem, schedule, Epilogue(f, problem, record)).rows(
-            record["input0"], record["begin"], record["end"]
-        )
+        spare = record["workspace"] if workspace else None
+        emitter = _Emitter(f, problem, schedule, Epilogue(f, problem, record), spare)
+        emitter.rows(record["input0"], record["begin"], record["end"])
         f.ret()
         return Code(symbol, arguments, {symbol: module.text()})
 
 
-def _windows(problem: Pool, axis: int) -> list[list[int]]:
+def _windows(problem: Pool, axis: int) -> list[tuple[int, ...]]:
     """Returns for every output row (axis 0) or column (axis 1) which places of the window are inside the image."""
     extent, before = problem.inputs[0].shape[2 + axis], problem.pads[axis]
-    places = []
-    for out in range(problem.output.shape[2 + axis]):
-        first = out * problem.strides[axis] - before
-        inside = [k for k in range(problem.kernel[axis]) if 0 <= first + k * problem.dilations[axis] < extent]
-        places.append(inside)
-    return places
-
-
-def _counted_columns(problem: Pool, out: int) -> int:
-    """Returns how many columns of the window count for the average of output column `out`."""
-    end = problem.inputs[0].shape[3] + (problem.pads[3] if problem.count_pads else 0)
-    begin = -problem.pads[1] if problem.count_pads else 0
-    first = out * problem.strides[1] - problem.pads[1]
-    return sum(begin <= first + k * problem.dilations[1] < end for k in range(problem.kernel[1]))
+    step, dilation = problem.strides[axis], problem.dilations[axis]
+    return [
+        tuple(k for k in range(problem.kernel[axis]) if 0 <= out * step - before + k * dilation < extent)
+        for out in range(problem.output.shape[2 + axis])
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,143 +133,173 @@ class _Columns:
     count: int
     places: tuple[int, ...]
     counted: int
+    """How many columns of the window count for an average."""
 
 
 def _columns(problem: Pool) -> list[_Columns]:
+    """Returns the output's columns, those with the same code together."""
     found: list[_Columns] = []
-    for out, inside in enumerate(_windows(problem, 1)):
+    end = problem.inputs[0].shape[3] + problem.pads[3]
+    for out, places in enumerate(_windows(problem, 1)):
+        first = out * problem.strides[1] - problem.pads[1]
+        padded = sum(first + k * problem.dilations[1] < end for k in range(problem.kernel[1]))
+        columns = _Columns(out, 1, places, padded if problem.count_pads else len(places))
         last = found[-1] if found else None
-        counted = _counted_columns(problem, out)
-        if last and last.places == tuple(inside) and last.counted == counted:
+        if last and (last.places, last.counted) == (columns.places, columns.counted):
             found[-1] = replace(last, count=last.count + 1)
         else:
-            found.append(_Columns(out, 1, tuple(inside), counted))
+            found.append(columns)
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The places of a window, along one axis, that are inside the image, known at run time.
+
+    first: the first of them; start: where it lies in the image; count: how many; counted: how many an average counts.
+    """
+
+    first: Number
+    start: Number
+    count: Number
+    counted: Number
+
+
 class _Emitter:
-    """Writes the loops: rows, columns (edges peeled), blocks of channels, the window."""
+    """Writes the loops: rows, columns, blocks of channels, the window."""
 
-    def __init__(self, f: Function, problem: Pool, schedule: PoolSchedule, epilogue: Epilogue) -> None:
+    def __init__(
+        self, f: Function, problem: Pool, schedule: PoolSchedule, epilogue: Epilogue, workspace: Value | None
+    ) -> None:
         self.f, self.problem, self.schedule, self.epilogue = f, problem, schedule, epilogue
-        self.kind = vector_of(LLVM_TYPES[problem.inputs[0].dtype], f.isa.lanes)
+        self.image, self.workspace = problem.inputs[0], workspace
+        self.reduction = Reduction(f, problem.kind, self.image.dtype)
+        self.item = f.isa.lanes * self.image.itemsize  # bytes of a vector of the image
+        self.line = self.image.strides[2] * problem.dilations[0]
 
-    def rows(self, image: Value, begin: Value, end: Value) -> None:
+    def rows(self, source: Value, begin: Value, end: Value) -> None:
         """Writes the loop over the rows `begin` to `end` of all output images."""
-        f, problem = self.f, self.problem
-        height = problem.output.shape[2]
+        f, epilogue = self.f, self.epilogue
+        height = self.problem.output.shape[2]
 
         def row(index: Number, _: list[Value]) -> None:
             unit = f.add(begin, index)
             number, out = f.divide(unit, height), f.remainder(unit, height)
-            cursor = self.epilogue.move(self.epilogue.move(self.epilogue.start, 0, number), 2, out)
-            self._row(f.offset(image, f.mul(number, problem.inputs[0].strides[0])), out, cursor)
+            cursor = epilogue.move(epilogue.move(epilogue.start, 0, number), 2, out)
+            rows = self.range(0, out)
+            place = f.add(f.mul(number, self.image.strides[0]), f.mul(rows.start, self.image.strides[2]))
+            first = f.offset(source, place)
+            if self.schedule.passes == 1:
+                self.one_pass(first, rows, cursor)
+            else:
+                self.two_passes(first, rows, cursor)
 
         f.loop(f.sub(end, begin), row, may_be_empty=True)
 
-    def _row(self, image: Value, out: Number, cursor: Cursor) -> None:
+    def range(self, axis: int, out: Number) -> _Range:
+        """Returns the places inside the image of the window of an output row (axis 0) or column (1)."""
         f, problem = self.f, self.problem
-        kernel, dilation, extent = problem.kernel[0], problem.dilations[0], problem.inputs[0].shape[2]
-        top, bottom = problem.pads[0], problem.pads[2]
-        at = f.mul(out, problem.strides[0])  # the window's first row, counted from the first row of the padding
-        first = f.divide(f.add(f.sub(top, f.minimum(at, top)), dilation - 1), dilation)
-        behind = self._places_before(extent + top, at)
+        before, after, dilation = problem.pads[axis], problem.pads[2 + axis], problem.dilations[axis]
+        at = f.mul(out, problem.strides[axis])  # the window's first place, counted from the padding's
+        first = f.divide(f.add(f.sub(before, f.minimum(at, before)), dilation - 1), dilation)
 
-        def line(place: Number) -> Value:
-            row = f.sub(f.add(at, f.mul(place, dilation)), top)
-            return f.offset(image, f.mul(row, problem.inputs[0].strides[2]))
+        def places(end: int) -> Number:
+            inside = f.divide(f.sub(end + before + dilation - 1, at), dilation)
+            return f.minimum(problem.kernel[axis], inside)
 
-        if problem.kind == "max":
-            last = f.sub(behind, 1)
-            lines = [line(f.minimum(last, self._maximum_number(k, first))) for k in range(kernel)]
-            self._each_column(cursor, lambda column, place, lanes: self._largest(lines, column, place, lanes))
-            return
-        rows = f.sub(behind, first)
-        counted = self._places_before(extent + top + bottom, at) if problem.count_pads else rows
-        height = f.convert("uitofp", f.number(counted), "float")
-        start = line(first)
+        extent = self.image.shape[2 + axis]
+        count = f.sub(places(extent), first)
+        counted = places(extent + after) if problem.count_pads else count
+        return _Range(first, f.sub(f.add(at, f.mul(first, dilation)), before), count, counted)
 
-        def average(column: _Columns, place: Number, lanes: list[int]) -> list[Value]:
-            share = f.binary("fdiv", constant("float", 1), f.fmul(height, constant("float", column.counted)))
-            factor = f.splat(share, f.isa.lanes)
-            return [f.fmul(total, factor) for total in self._sums(start, rows, column, place, lanes)]
+    def share(self, rows: _Range, columns: Number) -> Value:
+        """Returns what an average's sum is multiplied with, in every lane."""
+        f = self.f
+        height = f.convert("uitofp", f.number(rows.counted), "float")
+        width = f.convert("uitofp", f.number(columns), "float")
+        return f.splat(f.binary("fdiv", constant("float", 1), f.fmul(height, width)), f.isa.lanes)
 
-        self._each_column(cursor, average)
+    def store(
+        self, cursor: Cursor, channel: Number, totals: list[Value], lanes: list[int], rows: _Range, columns: Number
+    ) -> None:
+        """Writes the results of a pixel and a block of channels."""
+        if not self.reduction.is_maximum:
+            share = self.share(rows, columns)
+            totals = [self.f.fmul(total, share) for total in totals]
+        self.epilogue.store(cursor, channel, totals, lanes)
 
-    def _places_before(self, extent: int, at: Number) -> Number:
-        """Returns how many places of a window that begins at row `at` lie before row `extent`."""
-        f, dilation = self.f, self.problem.dilations[0]
-        return f.minimum(self.problem.kernel[0], f.divide(f.sub(extent + dilation - 1, at), dilation))
+    # -- small windows
 
-    def _maximum_number(self, a: int, b: Number) -> Number:
-        if isinstance(b, int):
-            return max(a, b)
-        return b if a == 0 else self.f.call("i64", "llvm.umax.i64", self.f.number(a), b)
-
-    def _each_column(self, cursor: Cursor, values: Callable[[_Columns, Number, list[int]], list[Value]]) -> None:
-        """Writes the loops over columns and blocks of channels; place: bytes from the line to the window's vector."""
+    def one_pass(self, source: Value, rows: _Range, cursor: Cursor) -> None:
+        """Writes the columns of a row of the output; source: the first row of the window that is inside."""
         f, problem = self.f, self.problem
-        pixel = problem.inputs[0].strides[3]
-        step = problem.strides[1] * pixel
+        pixel = self.image.strides[3]
         for columns in _columns(problem):
-            begin = (columns.first * problem.strides[1] - problem.pads[1]) * pixel
+            begin = columns.first * problem.strides[1] - problem.pads[1]
+            offsets = [(begin + place * problem.dilations[1]) * pixel for place in columns.places]
 
-            def column(index: Number, _: list[Value], columns: _Columns = columns, begin: int = begin) -> None:
+            def column(
+                index: Number, _: list[Value], columns: _Columns = columns, offsets: list[int] = offsets
+            ) -> None:
                 target = self.epilogue.move(cursor, 3, f.add(index, columns.first))
-                start = f.add(f.mul(index, step), begin)
+                start = f.offset(source, f.mul(index, problem.strides[1] * pixel))
 
                 def block(channel: Number, lanes: list[int]) -> None:
-                    place = f.add(start, f.mul(channel, 4))
-                    self.epilogue.store(target, channel, values(columns, place, lanes), lanes)
+                    place = f.offset(start, f.mul(channel, self.image.itemsize))
+                    totals = self.window(place, rows.count, offsets, lanes)
+                    self.store(target, channel, totals, lanes, rows, columns.counted)
 
                 each_channel_block(f, problem.output.shape[1], self.schedule.vectors, block)
 
             f.loop(columns.count, column)
 
-    def _offsets(self, columns: _Columns) -> list[int]:
-        pixel = self.problem.inputs[0].strides[3]
-        return [place * self.problem.dilations[1] * pixel for place in columns.places]
-
-    def _largest(self, lines: list[Value], columns: _Columns, place: Number, lanes: list[int]) -> list[Value]:
-        f = self.f
-        at = [f.offset(line, place) for line in lines]
-        results = []
-        for number, count in enumerate(lanes):
-            shift = number * f.isa.vector_bytes
-            seen = [
-                f.load_lanes(self.kind, line, offset + shift, lanes=count)
-                for line in at
-                for offset in self._offsets(columns)
-            ]
-            results.append(self._maximum(seen))
-        return results
-
-    def _maximum(self, seen: list[Value]) -> Value:
-        """Returns the largest, NaN where any is NaN: a compare for every two finds them."""
-        f = self.f
-        largest, strange = seen[0], f.compare("uno", seen[0], seen[-1])
-        for value in seen[1:]:
-            largest = f.fmax(largest, value)
-        for a, b in zip(seen[1:-1:2], seen[2:-1:2] + seen[-1:], strict=False):
-            strange = f.binary("or", strange, f.compare("uno", a, b))
-        return f.select(strange, constant(self.kind, float("nan")), largest)
-
-    def _sums(self, start: Value, rows: Number, columns: _Columns, place: Number, lanes: list[int]) -> list[Value]:
-        """Returns the sums of the window: each row's first, so that long sums round less."""
-        f, line = self.f, self.problem.inputs[0].strides[2] * self.problem.dilations[0]
+    def window(self, start: Value, rows: Number, offsets: list[int], lanes: list[int]) -> list[Value]:
+        """Returns the reduction of a window: of each row first, so that long sums round less."""
+        f, reduction = self.f, self.reduction
 
         def row(_: Number, carried: list[Value]) -> list[Value]:
-            pointer, totals = carried[0], carried[1:]
             after = []
-            for number, (total, count) in enumerate(zip(totals, lanes, strict=True)):
-                shift = number * f.isa.vector_bytes
-                seen = [
-                    f.load_lanes(self.kind, pointer, offset + shift, lanes=count) for offset in self._offsets(columns)
-                ]
-                part = seen[0]
-                for value in seen[1:]:
-                    part = f.fadd(part, value)
-                after.append(f.fadd(total, part))
-            return [f.offset(pointer, line), *after]
+            for number, (total, count) in enumerate(zip(carried[1:], lanes, strict=True)):
+                seen = [reduction.load(carried[0], offset + number * self.item, count) for offset in offsets]
+                after.append(reduction.join(total, reduction.of(seen)))
+            return [f.offset(carried[0], self.line), *after]
 
-        return f.loop(rows, row, [f.offset(start, place), *(f.zero(self.kind) for _ in lanes)])[1:]
+        return f.loop(rows, row, [start, *[reduction.start()] * len(lanes)])[1:]
+
+    # -- large windows
+
+    def two_passes(self, source: Value, rows: _Range, cursor: Cursor) -> None:
+        """Writes a row of the output, block by block of channels: down all columns, then along."""
+        f, problem, reduction = self.f, self.problem, self.reduction
+        assert self.workspace is not None
+        spare, width = self.workspace, self.image.shape[3]
+        vector = f.isa.vector_bytes
+        pixel = self.schedule.vectors * vector
+
+        def block(channel: Number, lanes: list[int]) -> None:
+            start = f.offset(source, f.mul(channel, self.image.itemsize))
+
+            def down(index: Number, _: list[Value]) -> None:
+                place = f.offset(start, f.mul(index, self.image.strides[3]))
+                totals = self.window(place, rows.count, [0], lanes)
+                for number, total in enumerate(totals):
+                    f.store(total, spare, f.add(f.mul(index, pixel), number * vector))
+
+            def along(out: Number, _: list[Value]) -> None:
+                columns = self.range(1, out)
+
+                def step(_: Number, carried: list[Value]) -> list[Value]:
+                    after = [
+                        reduction.join(total, f.load(reduction.type, carried[0], number * vector))
+                        for number, total in enumerate(carried[1:])
+                    ]
+                    return [f.offset(carried[0], problem.dilations[1] * pixel), *after]
+
+                place = f.offset(spare, f.mul(columns.start, pixel))
+                totals = f.loop(columns.count, step, [place, *[reduction.start()] * len(lanes)])[1:]
+                self.store(self.epilogue.move(cursor, 3, out), channel, totals, lanes, rows, columns.counted)
+
+            f.loop(width, down)
+            f.loop(problem.output.shape[3], along)
+
+        each_channel_block(f, problem.output.shape[1], self.schedule.vectors, block)

@@ -93,7 +93,7 @@ def pool(problem: Pool, inputs: Sequence[np.ndarray], channels: Sequence[np.ndar
                     x < image.shape[3] + problem.pads[3] for x in columns
                 )
             out[:, :, i, j] = window.sum(axis=(2, 3), dtype=np.float64) / count
-    return _finish(problem, out.astype(np.float32), inputs, channels)
+    return _finish(problem, out if problem.kind == "max" else out.astype(np.float32), inputs, channels)
 
 
 def _finish(
