@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute
-from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Reshape, Value
+from strop.compiler.fuse_joins import behind_phases, join_slices
+from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Resample, Reshape, Value
 
 MOST_OPERANDS: Final = 4
 """Tensors that an epilogue reads besides the core's result: each takes registers from the kernel."""
@@ -83,7 +84,7 @@ def fuse_epilogues(graph: Graph) -> Graph:
 def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | None:
     """Returns `after`'s work as the epilogue of `before`, or None where that cannot be."""
     first, second = graph.values[before.output], graph.values[after.output]
-    if not isinstance(before.core, (Convolve, PoolWindow, Compute)) or first.shape != second.shape:
+    if not isinstance(before.core, (Convolve, PoolWindow, Resample, Compute)) or first.shape != second.shape:
         return None
     if before.axis != after.axis and before.channels and after.channels:
         return None

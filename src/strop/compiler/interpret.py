@@ -13,9 +13,12 @@ from strop.compiler.levels import (
     Concatenate,
     Convolve,
     Graph,
+    Gather,
     Operation,
+    Interleave,
     PoolWindow,
     Reshape,
+    Resample,
     Slice,
     Transpose,
     Value,
@@ -53,6 +56,11 @@ def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Va
     return np.broadcast_to(result, output.shape).astype(output.dtype)
 
 
+    elif isinstance(core, Resample):
+        same = contract.Resampling((_plain(inputs[0]),), dense(output.shape), rows=core.rows, columns=core.columns)
+        operands[0] = references.resample(same, inputs[:1])
+    elif isinstance(core, Gather):
+        operands[0] = _gather(core, inputs, output)
 def align_channels(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
     """Returns a per-channel vector with as many axes as the output, so that it broadcasts along `axis`."""
     return vector.reshape([-1 if i == axis else 1 for i in range(rank)])
@@ -96,3 +104,22 @@ def _pool(core: PoolWindow, image: np.ndarray, shape: tuple[int, ...]) -> np.nda
 
 def _plain(array: np.ndarray) -> Layout:
     return dense(array.shape, str(array.dtype))
+def _interleave(core: Interleave, inputs: Sequence[np.ndarray], output: Value) -> np.ndarray:
+    result = np.empty(output.shape, output.dtype)
+    for start, array in zip(core.starts(output.shape), inputs, strict=True):
+        result[tuple(slice(first, None, step) for first, step in zip(start, core.steps, strict=True))] = array
+    return result
+
+
+def _gather(core: Gather, inputs: Sequence[np.ndarray], output: Value) -> np.ndarray:
+    problem = contract.Gathering(
+        tuple(map(_plain, inputs[:2])),
+        dense(output.shape, output.dtype),
+        data=core.data,
+        indices=core.indices,
+        picks=core.picks,
+        tuples=core.tuples,
+    )
+    return references.gather(problem, inputs)
+
+

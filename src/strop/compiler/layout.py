@@ -16,19 +16,34 @@ from strop.compiler.choose import Choice
 from strop.compiler.expressions import operand
 from strop.compiler.kernels.contract import Kernel, Needs
 from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, dense
-from strop.compiler.levels import Compute, Concatenate, Convolve, Graph, Operation, Reshape, Slice, Transpose, Value
-from strop.compiler.views import Buffer, Step, View, ViewGraph, constant_view
+from strop.compiler.levels import (
+    JOINS,
+    Compute,
+    Concatenate,
+    Convolve,
+    Gather,
+    Graph,
+    Interleave,
+    Operation,
+    Reshape,
+    Slice,
+    Transpose,
+    Value,
+    parts_of,
+)
+from strop.compiler.views import Buffer, Step, View, ViewGraph, constant_view, reshaped_strides
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where a value lies that has no buffer of its own: in that of `value`, which is written later.
 
-    starts: where its part of a concatenation begins, None where it is the same place.
+    starts, steps: where its part of a concatenation begins, and which elements it is; None where it is the same place.
     """
 
     value: str
     starts: Shape | None = None
+    steps: Shape | None = None
 
 
 @dataclass(slots=True)
@@ -119,8 +134,8 @@ def _find_homes(work: _Layouter) -> None:
 
     for index in reversed(range(len(graph.operations))):
         operation = graph.operations[index]
-        if isinstance(operation.core, Concatenate):
-            _move_into_slices(work, operation, operation.core.axis, movable)
+        if isinstance(operation.core, JOINS):
+            _move_into_parts(work, operation, operation.core, movable)
         elif isinstance(operation.core, Reshape):
             name = operation.inputs[0]
             if operation.output in graph.outputs and movable(name) and not work.halos.get(name, NO_HALO):
@@ -140,29 +155,31 @@ def _find_homes(work: _Layouter) -> None:
                     break
 
 
-def _move_into_slices(work: _Layouter, operation: Operation, axis: int, movable: Callable[[str], bool]) -> None:
+def _move_into_parts(
+    work: _Layouter, operation: Operation, core: Concatenate | Interleave, movable: Callable[[str], bool]
+) -> None:
     graph = work.graph
     whole = graph.values[operation.output]
     is_output = _root(work, operation.output) in graph.outputs
-    start = 0
-    for name in operation.inputs:
-        shape = graph.values[name].shape
-        begin = start
-        start += shape[axis]
+    usual = usual_layout(whole, 1 if len(whole.shape) == 4 else operation.axis)
+    layout = dense(whole.shape, whole.dtype) if is_output else usual
+    keeps_halo = isinstance(core, Concatenate) and core.axis == 1 and not is_output
+    shapes = [graph.values[name].shape for name in operation.inputs]
+    parts = parts_of(core, shapes, whole.shape)
+    for name, shape, (starts, steps) in zip(operation.inputs, shapes, parts, strict=True):
         if not movable(name) or operation.inputs.count(name) > 1:
             continue
-        if work.halos.get(name, NO_HALO) and (axis != 1 or is_output):
+        if work.halos.get(name, NO_HALO) and not keeps_halo:
             continue
-        usual = usual_layout(whole, 1 if len(shape) == 4 else operation.axis)
-        layout = dense(whole.shape, whole.dtype) if is_output else usual
-        starts = tuple(begin if i == axis else 0 for i in range(len(shape)))
-        if _can_write(work, work.makers[name], View("", 0, layout).slice(starts, shape).layout):
-            work.homes[name] = Home(operation.output, starts)
+        if _can_write(work, work.makers[name], View("", 0, layout).slice(starts, shape, steps).layout):
+            work.homes[name] = Home(operation.output, starts, steps)
 
 
 def _dying(graph: Graph, operation: Operation) -> list[str]:
     """Returns the operands in whose place the result may be written: like it, and read element by element only."""
     output = graph.values[operation.output]
+    if isinstance(operation.core, Gather):  # it reads its indices more than once
+        return []
     first = 0 if isinstance(operation.core, Compute) else 1
     core_reads = operation.inputs[:first]
     return [
@@ -251,7 +268,7 @@ def _view(work: _Layouter, name: str) -> View:
     else:
         whole = _view(work, home.value)
         if home.starts is not None:
-            view = whole.slice(home.starts, value.shape)
+            view = whole.slice(home.starts, value.shape, home.steps)
         elif whole.layout.shape == value.shape:
             view = whole
         else:
@@ -273,7 +290,7 @@ def _own_place(work: _Layouter, value: Value) -> View:
     for name in work.halos:  # all who live here want their halo here
         if _root(work, name) == value.name:
             halo, fill = halo.union(work.halos[name]), work.fills[name]
-    axis = 1 if len(value.shape) == 4 and isinstance(producer.core, Concatenate) else producer.axis
+    axis = 1 if len(value.shape) == 4 and isinstance(producer.core, JOINS) else producer.axis
     layout = plain if needs is not None and needs.output_order == "dense" else usual_layout(value, axis, halo)
     return _new_buffer(work, value.name, replace(layout, fill=fill))
 
@@ -291,15 +308,14 @@ def _add(work: _Layouter, operation: Operation) -> None:
     graph = work.graph
     if operation.is_view:
         _add_view(work, operation)
-    elif isinstance(operation.core, Concatenate):
-        whole, start = _view(work, operation.output), 0
-        for name in operation.inputs:
-            shape = graph.values[name].shape
-            starts = tuple(start if i == operation.core.axis else 0 for i in range(len(shape)))
-            part = whole.slice(starts, shape)
+    elif isinstance(operation.core, JOINS):
+        whole = _view(work, operation.output)
+        shapes = [graph.values[name].shape for name in operation.inputs]
+        parts = parts_of(operation.core, shapes, whole.layout.shape)
+        for name, shape, (starts, steps) in zip(operation.inputs, shapes, parts, strict=True):
+            part = whole.slice(starts, shape, steps)
             if (work.views[name].buffer, work.views[name].offset) != (part.buffer, part.offset):
                 _copy(work, name, work.views[name], part)
-            start += shape[operation.core.axis]
     else:
         inputs = tuple(_readable(work, operation, place) for place in range(len(operation.inputs)))
         kernel = work.kernels[operation.output]
@@ -317,12 +333,36 @@ def _add_view(work: _Layouter, operation: Operation) -> None:
     else:
         view = source.reshape(shape)
         if view is None:
-            value = work.graph.values[operation.inputs[0]]
-            plain = _new_buffer(work, f"{value.name} (dense)", dense(value.shape, value.dtype))
-            _copy(work, value.name, source, plain)
-            view = plain.reshape(shape)
+            view, place = _reshaped(work, operation)
+            _copy(work, operation.inputs[0], source, place)
     assert view is not None
     work.views[operation.output] = view
+
+
+def _reshaped(work: _Layouter, operation: Operation) -> tuple[View, View]:
+    """Returns a new place for the value of a reshape, and how its operand is written there."""
+    graph, before = work.graph, work.graph.values[operation.inputs[0]]
+    value = graph.values[operation.output]
+    if value.name in graph.outputs:
+        view = _own_place(work, value)
+        place = view.reshape(before.shape)
+        assert place is not None
+        return view, place
+    wanted = [
+        work.needs[reader.output].input_order
+        for reader in graph.operations
+        if reader.has_code and reader.inputs and reader.inputs[0] == value.name
+    ]
+    if "channels_last" in wanted:
+        layout = usual_layout(value, 1, work.halos.get(value.name, NO_HALO))
+        strides = reshaped_strides(layout, before.shape)
+        if strides is not None and not work.fills.get(value.name):
+            view = _new_buffer(work, f"{value.name} (reshaped)", layout)
+            return view, replace(view, layout=Layout(before.shape, strides, value.dtype))
+    place = _new_buffer(work, f"{before.name} (dense)", dense(before.shape, before.dtype))
+    plain = place.reshape(value.shape)
+    assert plain is not None
+    return plain, place
 
 
 def _readable(work: _Layouter, operation: Operation, place: int) -> View:

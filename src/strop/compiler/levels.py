@@ -7,7 +7,7 @@ has a place in memory yet; axes are ONNX's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -159,8 +159,8 @@ class Operation:
 
     @property
     def has_code(self) -> bool:
-        """Whether a kernel runs it: neither a view nor a concatenation."""
-        return not isinstance(self.core, (*VIEWS, Concatenate))
+        """Whether a kernel runs it: neither a view nor a place that others write into."""
+        return not isinstance(self.core, (*VIEWS, *JOINS))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +198,21 @@ class Graph:
             reads = ", ".join(operation.inputs)
             behind = "" if operation.epilogue == IDENTITY else f" then {operation.epilogue}"
             yield f"  {self.values[operation.output]} = {operation.core} of ({reads}){behind}"
+JOINS = (Concatenate, Interleave)
+"""Cores whose operands are written straight into parts of the output."""
+
+
+def parts_of(core: Concatenate | Interleave, shapes: Sequence[Shape], output: Shape) -> list[tuple[Shape, Shape]]:
+    """Returns where each operand of a join lies in the output: the places it begins at, and its steps."""
+    if isinstance(core, Interleave):
+        return [(start, core.steps) for start in core.starts(output)]
+    ends = np.cumsum([shape[core.axis] for shape in shapes])
+    ones = (1,) * len(output)
+    return [
+        (tuple(int(end) - shape[core.axis] if axis == core.axis else 0 for axis in range(len(output))), ones)
+        for end, shape in zip(ends, shapes, strict=True)
+    ]
+
         for name in self.outputs:
             yield f"  output {self.values[name]}"
 

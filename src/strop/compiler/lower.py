@@ -12,9 +12,20 @@ import onnx_ir
 
 from strop.compiler.levels import Graph, Value
 from strop.compiler.lowering.convolution import lower_batch_norm, lower_convolution, lower_gemm, lower_matmul
+from strop.compiler.lowering.movement import (
+    lower_constant_of_shape,
+    lower_depth_to_space,
+    lower_expand,
+    lower_gather,
+    lower_gather_elements,
+    lower_gather_nd,
+    lower_space_to_depth,
+    lower_tile,
+)
 from strop.compiler.lowering.pointwise import BINARY, UNARY, lower_binary, lower_clip, lower_prelu, lower_unary
 from strop.compiler.lowering.pooling import lower_global_pool, lower_pool, lower_reduce_mean
 from strop.compiler.lowering.quantized import lower_dequantize, lower_quantize, lower_quantized_convolution
+from strop.compiler.lowering.resizing import lower_resize
 from strop.compiler.lowering.scope import NotCovered, Scope
 from strop.compiler.lowering.shapes import (
     lower_alias,
@@ -29,6 +40,7 @@ from strop.compiler.lowering.shapes import (
     lower_transpose,
     lower_unsqueeze,
 )
+from strop.compiler.lowering.transposed import lower_transposed_convolution
 from strop.errors import NotSupportedError
 from strop.model.infer import inferred_types
 from strop.model.model import Model
@@ -47,6 +59,9 @@ def _lower_any_convolution(node: onnx_ir.Node, scope: Scope) -> None:
 
 RULES: Final[Mapping[str, Rule]] = {
     "Conv": _lower_any_convolution,
+    "ConvTranspose": lower_transposed_convolution,
+    "Resize": lower_resize,
+    "Upsample": lower_resize,
     "Gemm": lower_gemm,
     "MatMul": lower_matmul,
     "BatchNormalization": lower_batch_norm,
@@ -70,6 +85,14 @@ RULES: Final[Mapping[str, Rule]] = {
     "Split": lower_split,
     "Concat": lower_concatenate,
     "Pad": lower_pad,
+    "Expand": lower_expand,
+    "Tile": lower_tile,
+    "Gather": lower_gather,
+    "GatherElements": lower_gather_elements,
+    "GatherND": lower_gather_nd,
+    "DepthToSpace": lower_depth_to_space,
+    "SpaceToDepth": lower_space_to_depth,
+    "ConstantOfShape": lower_constant_of_shape,
     "Shape": lower_shape,
     "Size": lower_shape,
     "QuantizeLinear": lower_quantize,

@@ -10,10 +10,12 @@ from strop.compiler.kernels.convolution import DirectConvolution
 from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.depthwise import DepthwiseConvolution
+from strop.compiler.kernels.gather import GatherKernel
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
 from strop.compiler.kernels.winograd import WinogradConvolution
+from strop.compiler.kernels.resample import ResampleKernel
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     StemConvolution(),
@@ -25,6 +27,8 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     PoolKernel(),
     CopyKernel(),
     PointwiseKernel(),
+    ResampleKernel(),
+    GatherKernel(),
     BorderKernel(),
 )
 """Every kernel family, the more special before the more general: of equal estimates the first is taken."""

@@ -17,7 +17,7 @@ from strop.compiler.kernels.contract import Convolution, Pointwise, Pool, Proble
 from strop.compiler.layouts import NO_HALO, Halo, Layout
 from strop.compiler.levels import Convolve
 from strop.compiler.plan import ProgramPlan
-from strop.compiler.problems import problem_of
+from strop.compiler.problems import block_weights, problem_of
 from strop.compiler.views import Step, View, ViewGraph, constant_bytes
 
 POISON = 0xFF
@@ -76,6 +76,10 @@ def run_step(step: Step, problem: Problem, locate: Memory) -> None:
         result = references.pool(problem, inputs, channels)
     else:
         assert isinstance(problem, Pointwise)
+    elif isinstance(problem, Resampling):
+        result = references.resample(problem, inputs, channels)
+    elif isinstance(problem, Gathering):
+        result = references.gather(problem, inputs)
         result = references.pointwise(problem, inputs, channels)
     target[...] = result
 

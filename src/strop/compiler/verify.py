@@ -38,8 +38,24 @@ def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
         _check(math.prod(inputs[0]) == math.prod(output), place, "changes the number of elements")
     elif isinstance(core, Transpose):
         _check(output == tuple(inputs[0][axis] for axis in core.permutation), place, "has another shape")
-    elif isinstance(core, Concatenate):
-        _check(output[core.axis] == sum(shape[core.axis] for shape in inputs), place, "has another extent")
+    elif isinstance(core, JOINS):
+        parts = parts_of(core, inputs, output)
+        _check(len(parts) == len(inputs), place, "has another number of parts")
+        _check(sum(map(math.prod, inputs)) == math.prod(output), place, "has another extent")
+        for (starts, steps), shape in zip(parts, inputs, strict=True):
+            ends = [start + step * (n - 1) for start, step, n in zip(starts, steps, shape, strict=True)]
+            _check(all(end < n for end, n in zip(ends, output, strict=True)), place, "has a part that is too large")
+    elif isinstance(core, Resample):
+        _check(output == (*inputs[0][:2], len(core.rows), len(core.columns)), place, "has another shape")
+        for axis, places in ((2, core.rows), (3, core.columns)):
+            read = {n for first, second, _ in places for n in (first, second)}
+            _check(read <= set(range(inputs[0][axis])), place, "reads what is outside of its image")
+    elif isinstance(core, Gather):
+        _check(len(core.data) == len(core.indices) == len(output), place, "has another rank")
+        for axis, (own, named) in enumerate(zip(core.data, core.indices, strict=True)):
+            _check(own < 0 or inputs[0][own] >= output[axis], place, "reads more than its data")
+            _check(named < 0 or inputs[1][named] == output[axis], place, "reads more than its indices")
+        return
     elif isinstance(core, Convolve):
         channels = inputs[0][-1 if core.rows else 1]
         _check(

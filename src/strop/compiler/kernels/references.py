@@ -103,3 +103,35 @@ def _finish(
     vectors = [np.reshape(vector, (-1,) + (1,) * (result.ndim - 2)) for vector in channels]
     value = evaluate(problem.epilogue, [result, *inputs[1:]], vectors)
     return np.broadcast_to(value, problem.output.shape).astype(problem.output.dtype)
+def resample(problem: Resampling, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Returns the image whose rows and columns are mixes of the input's, mixed in float64."""
+    image = inputs[0].astype(np.float64)
+    for axis, places in ((2, problem.rows), (3, problem.columns)):
+        first, second, shares = (np.array(column) for column in zip(*places, strict=True))
+        share = shares.astype(np.float32).astype(np.float64).reshape((-1,) + (1,) * (3 - axis))
+        low, high = image.take(first, axis), image.take(second, axis)
+        image = np.where(share == 0, low, low + share * (high - low))  # a place that is not mixed in adds no infinity
+    return _finish(problem, image.astype(np.float32), inputs, channels)
+
+
+def gather(problem: Gathering, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the elements that the indices name; those out of range name the nearest in range."""
+    data, indices = inputs
+    shape = problem.output.shape
+    grid = np.indices(shape)
+    own: list[np.ndarray] = [np.zeros(shape, np.int64)] * data.ndim
+    places: list[np.ndarray] = [np.zeros(shape, np.int64)] * indices.ndim
+    for axis, (inside, named) in enumerate(zip(problem.data, problem.indices, strict=True)):
+        if inside >= 0:
+            own[inside] = grid[axis]
+        if named >= 0:
+            places[named] = grid[axis]
+    for number, axis in enumerate(problem.picks):
+        if problem.tuples:
+            places[-1] = np.full(shape, number)
+        extent = data.shape[axis]
+        place = indices[tuple(places)].astype(np.int64)
+        own[axis] = np.clip(np.where(place < 0, place + extent, place), 0, extent - 1)
+    return np.asarray(data[tuple(own)])
+
+

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir
 
 from strop.compiler.layouts import Shape
-from strop.compiler.levels import Concatenate, Slice, Transpose
+from strop.compiler.levels import Concatenate, Slice, Transpose, Value
+from strop.compiler.lowering.movement import pad_by_copies, reversed_slice
 from strop.compiler.lowering.scope import NotCovered, Scope
 from strop.passes.graph import float_attribute, input_at, int_attribute, ints_attribute
 
@@ -78,7 +80,7 @@ def lower_transpose(node: onnx_ir.Node, scope: Scope) -> None:
 
 
 def lower_slice(node: onnx_ir.Node, scope: Scope) -> None:
-    """Slice with constant bounds and positive steps: a view."""
+    """Slice with constant bounds: a view, unless it goes backwards."""
     value = scope.value(node.inputs[0])
     lists = [ints_attribute(node, name) for name in ("starts", "ends", "axes", "steps")]
     for index in range(1, len(node.inputs)):
@@ -86,14 +88,18 @@ def lower_slice(node: onnx_ir.Node, scope: Scope) -> None:
             array = scope.need_constant(node.inputs[index], "the bounds of a Slice")
             lists[index - 1] = tuple(int(number) for number in array.reshape(-1))
     starts, ends, axes, steps = lists
-    begin, count, step = [0] * len(value.shape), list(value.shape), [1] * len(value.shape)
+    chosen = [range(size) for size in value.shape]
     for place, axis in enumerate(axes or range(len(starts))):
-        each = steps[place] if steps else 1
-        if each < 1:
-            raise NotCovered("a Slice that goes backwards")
-        chosen = range(value.shape[axis])[starts[place] : ends[place] : each]
-        begin[axis], count[axis], step[axis] = chosen.start, len(chosen), each
-    _add_slice(scope, value.name, tuple(begin), tuple(step), tuple(count), node.outputs[0])
+        chosen[axis] = chosen[axis][starts[place] : ends[place] : steps[place] if steps else 1]
+    if not all(map(len, chosen)):
+        raise NotCovered("a value without elements")
+    if any(each.step < 0 for each in chosen):
+        reversed_slice(scope, value.name, chosen, node.outputs[0])
+        return
+    begin, step, count = (
+        tuple(part) for part in zip(*((each.start, each.step, len(each)) for each in chosen), strict=True)
+    )
+    _add_slice(scope, value.name, begin, step, count, node.outputs[0])
 
 
 def lower_split(node: onnx_ir.Node, scope: Scope) -> None:
@@ -130,34 +136,52 @@ def lower_concatenate(node: onnx_ir.Node, scope: Scope) -> None:
 
 
 def lower_pad(node: onnx_ir.Node, scope: Scope) -> None:
-    """Pad with a constant: the value between constant blocks, axis by axis."""
-    mode = node.attributes.get("mode")
-    if mode is not None and mode.as_string() != "constant":
-        raise NotCovered(f"padding by {mode.as_string()}")
-    value = scope.floats(node.inputs[0])
+    """Pad: the value between constant blocks, or between copies of its own parts, axis by axis."""
+    attribute = node.attributes.get("mode")
+    mode = "constant" if attribute is None else attribute.as_string()
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise NotCovered(f"padding by {mode}")
+    value = scope.value(node.inputs[0])
     rank = len(value.shape)
-    pads = ints_attribute(node, "pads")
+    pads = ints_attribute(node, "pads") or ints_attribute(node, "paddings")
     if len(node.inputs) > 1:
         pads = tuple(int(n) for n in scope.need_constant(node.inputs[1], "the sizes of a Pad").reshape(-1))
-    fill = float_attribute(node, "value", 0.0)
+    fill = np.array(float_attribute(node, "value", 0.0)).astype(value.dtype)
     if input_at(node, 2) is not None:
-        fill = float(scope.need_constant(node.inputs[2], "the value of a Pad").reshape(()))
+        fill = scope.need_constant(node.inputs[2], "the value of a Pad").reshape(())
     axes = list(range(rank))
     if input_at(node, 3) is not None:
         axes = [int(a) % rank for a in scope.need_constant(node.inputs[3], "the axes of a Pad").reshape(-1)]
     if min(pads, default=0) < 0:
-        raise NotCovered("negative padding")
+        value, pads = _cropped(scope, value.name, axes, pads)
     padded = [(axis, pads[i], pads[len(axes) + i]) for i, axis in enumerate(axes) if pads[i] or pads[len(axes) + i]]
     name, shape = value.name, value.shape
+    if padded and mode != "constant":
+        pad_by_copies(scope, name, padded, mode, node.outputs[0])
+        return
     for place, (axis, before, behind) in enumerate(padded):
         blocks = [tuple(n if i == axis else size for i, size in enumerate(shape)) for n in (before, behind)]
-        fills = [scope.make_constant(np.broadcast_to(np.float32(fill), block)) for block in blocks if block[axis]]
+        fills = [scope.make_constant(np.broadcast_to(fill, block)) for block in blocks if block[axis]]
         parts = [*fills[: 1 if before else 0], name, *fills[1 if before else 0 :]]
         shape = tuple(size + before + behind if i == axis else size for i, size in enumerate(shape))
         last = place == len(padded) - 1
-        name = scope.add(Concatenate(axis), parts, shape, output=node.outputs[0] if last else None, axis=axis)
+        output = node.outputs[0] if last else None
+        name = scope.add(Concatenate(axis), parts, shape, output=output, dtype=value.dtype, axis=axis)
     if not padded:
         scope.alias(node.outputs[0], name)
+
+
+def _cropped(scope: Scope, source: str, axes: Sequence[int], pads: tuple[int, ...]) -> tuple[Value, tuple[int, ...]]:
+    """Returns the value without what negative padding takes away, and the padding that remains."""
+    value, count = scope.values[source], len(axes)
+    begin, sizes = [0] * len(value.shape), list(value.shape)
+    for place, axis in enumerate(axes):
+        begin[axis] = max(0, -pads[place])
+        sizes[axis] -= begin[axis] + max(0, -pads[count + place])
+    if min(sizes) < 1:
+        raise NotCovered("a value without elements")
+    name = scope.add(Slice(tuple(begin), (1,) * len(sizes)), [source], tuple(sizes), dtype=value.dtype)
+    return scope.values[name], tuple(max(0, pad) for pad in pads)
 
 
 def lower_shape(node: onnx_ir.Node, scope: Scope) -> None:

@@ -1,0 +1,121 @@
+"""Makes blocks: depthwise convolutions with the 1x1 convolutions round them, where one kernel for all of them pays.
+
+What lies between is several times as large as what goes in and comes out. Where it would leave the caches, or nearly,
+a block keeps it in them. It pays no more where maps are small and weights many: a block reads its weights anew for
+every group of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from strop.compiler.levels import Block, Convolve, Graph, Operation, Value
+
+LEAST_BYTES: Final = 256 * 2**10
+"""Bytes that must be saved from going through memory, for a block to pay."""
+
+MOST_WEIGHTS: Final = 384 * 2**10
+"""Bytes of weights that may be read for every group of rows: they must stay in L2 beside the rows."""
+
+
+def make_blocks(graph: Graph) -> Graph:
+    """Returns the graph with blocks where they pay."""
+    producers, consumers = graph.producers(), graph.consumers()
+    operations: list[Operation | None] = list(graph.operations)
+    for index, operation in enumerate(graph.operations):
+        if not _is_depthwise(operation):
+            continue
+        before = _only_reader(graph, operation.inputs[0], producers, consumers)
+        front = None
+        if before is not None and (_is_front(graph.operations[before], graph)):
+            front = graph.operations[before] if operations[before] is not None else None
+        after = consumers[operation.output]
+        back = None
+        if len(after) == 1 and operation.output not in graph.outputs and len(operation.inputs) == 1:
+            reader = graph.operations[after[0]]
+            back = reader if _is_pointwise(reader) and reader.inputs.count(operation.output) == 1 else None
+            back = back if back is not None and back.inputs[0] == operation.output else None
+        if len(operation.inputs) > 1:
+            front = None
+        chosen = _best(graph, front, operation, back)
+        if len(chosen) < 2:
+            continue
+        places = [i for i, each in ((before, front), (index, operation), (after[0] if back else None, back))
+                  if each is not None and each in chosen]  # fmt: skip
+        for place in places:
+            operations[place or 0] = None
+        operations[places[-1] or 0] = _block(graph, chosen)
+    kept = [operation for operation in operations if operation is not None]
+    names = {name for operation in kept for name in (*operation.inputs, operation.output)}
+    names.update((*graph.inputs, *graph.outputs))
+    values = {name: value for name, value in graph.values.items() if name in names}
+    return replace(graph, operations=tuple(kept), values=values)
+
+
+def _is_depthwise(operation: Operation) -> bool:
+    core = operation.core
+    if not isinstance(core, Convolve) or core.rows or core.accumulator != "float32":
+        return False
+    return bool(core.groups == core.weights.shape[0] > 1 and core.weights.shape[1] == 1)
+
+
+def _is_pointwise(operation: Operation) -> bool:
+    """Whether it is a 1x1 convolution of every pixel."""
+    core = operation.core
+    if not isinstance(core, Convolve) or core.rows or core.accumulator != "float32" or core.groups != 1:
+        return False
+    return core.weights.shape[2:] == (1, 1) and core.strides == (1, 1) and not any(core.pads)
+
+
+def _is_front(operation: Operation, graph: Graph) -> bool:
+    """Whether it may be a block's first stage: a 1x1 convolution, or a stem that reads the caller's image."""
+    if len(operation.inputs) != 1:
+        return False
+    core = operation.core
+    if _is_pointwise(operation):
+        return True
+    if not isinstance(core, Convolve) or core.rows or core.groups != 1 or core.accumulator != "float32":
+        return False
+    return core.weights.shape[1] <= 4 and operation.inputs[0] in graph.inputs
+
+
+def _only_reader(
+    graph: Graph, name: str, producers: Mapping[str, int], consumers: Mapping[str, Sequence[int]]
+) -> int | None:
+    """Returns who computes a value that one operation alone reads."""
+    return producers.get(name) if len(consumers[name]) == 1 and name not in graph.outputs else None
+
+
+def _best(graph: Graph, front: Operation | None, middle: Operation, back: Operation | None) -> list[Operation]:
+    """Returns the operations to take together: those that save most, the depthwise one alone where nothing pays."""
+    best, most = [middle], 0.0
+    for first in (front, None):
+        for last in (back, None):
+            tried = [operation for operation in (first, middle, last) if operation is not None]
+            saved = _saved(graph, tried)
+            if len(tried) > 1 and saved > most:
+                best, most = tried, saved
+    return best
+
+
+def _saved(graph: Graph, stages: Sequence[Operation]) -> float:
+    """Returns the bytes that a block keeps in the caches, 0 where it does not pay."""
+    inner = sum(2 * graph.values[stage.output].bytes for stage in stages[:-1])
+    weights = sum(stage.core.weights.nbytes for stage in stages if isinstance(stage.core, Convolve))
+    rows = graph.values[stages[-1].output].shape[2]
+    if inner < LEAST_BYTES or weights > MOST_WEIGHTS or rows < 2:
+        return 0.0
+    return float(inner)
+
+
+def _block(graph: Graph, stages: Sequence[Operation]) -> Operation:
+    """Returns the operations as one."""
+    last = stages[-1]
+    inner = {stage.output for stage in stages[:-1]}
+    inputs = tuple(dict.fromkeys(name for stage in stages for name in stage.inputs if name not in inner))
+    values: dict[str, Value] = {name: graph.values[name] for name in (*inputs, *inner, last.output)}
+    origin = tuple(dict.fromkeys(name for stage in stages for name in stage.origin))
+    core = Block(Graph(last.name, inputs, (last.output,), values, tuple(stages)))
+    return Operation(stages[0].name, core, inputs, last.output, origin=origin)
