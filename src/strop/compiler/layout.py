@@ -180,7 +180,7 @@ def _dying(graph: Graph, operation: Operation) -> list[str]:
     output = graph.values[operation.output]
     if isinstance(operation.core, Gather):  # it reads its indices more than once
         return []
-    first = 0 if isinstance(operation.core, Compute) else 1
+    first = operation.first_operand
     core_reads = operation.inputs[:first]
     return [
         name
@@ -376,7 +376,7 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
     fill = _fill_of(operation) if halo else view.layout.fill
     repeats = place > 0 and 0 in (view.layout.strides[operation.axis], view.layout.shape[operation.axis] - 1)
     if (repeats or _is_ordered(view.layout, operation, order)) and (
-        view.layout.halo.covers(halo) and view.layout.fill == fill
+        view.layout.halo.covers(halo) and view.layout.fill == fill and not _overreads(work, operation, view)
     ):
         return view
     key = (name, order, operation.axis == 1, fill)
@@ -388,6 +388,16 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
         work.copies[key] = _new_buffer(work, buffer, replace(layout, fill=fill))
         _copy(work, name, view, work.copies[key])
     return work.copies[key]
+
+
+def _overreads(work: _Layouter, operation: Operation, view: View) -> bool:
+    """Whether the kernel would read past the caller's array, which unlike our buffers has no slack behind it.
+
+    Integer products read channels by fours; every other kernel is tested to read nothing beyond its operands.
+    """
+    core = operation.core
+    in_fours = isinstance(core, Convolve) and core.accumulator == "int32" and core.weights.shape[1] % 4 != 0
+    return in_fours and work.buffers[view.buffer].kind == "input"
 
 
 def _fill_of(operation: Operation) -> int:
