@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from strop.compiler.blocks import make_blocks
 from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute
 from strop.compiler.fuse_joins import behind_phases, join_slices
 from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Resample, Reshape, Value
@@ -24,7 +25,7 @@ MOST_LEAVES: Final = 24
 
 def fuse(graph: Graph) -> Graph:
     """Returns the graph with its operations fused."""
-    for step in (flatten_into_convolution, fuse_epilogues):
+    for step in (join_slices, behind_phases, flatten_into_convolution, fuse_epilogues, make_blocks):
         graph = step(graph)
     return graph
 
@@ -86,6 +87,9 @@ def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | No
     first, second = graph.values[before.output], graph.values[after.output]
     if not isinstance(before.core, (Convolve, PoolWindow, Resample, Compute)) or first.shape != second.shape:
         return None
+    dtypes = {graph.values[name].dtype for name in (after.output, *after.inputs)}
+    if not isinstance(before.core, Compute) and dtypes & {"int64", "bool"}:
+        return None  # the stores of other kernels are of one to four bytes
     if before.axis != after.axis and before.channels and after.channels:
         return None
     if not before.channels and not isinstance(before.core, Compute) and after.channels and before.axis != after.axis:

@@ -10,15 +10,18 @@ from strop.compiler import expressions
 from strop.compiler.kernels import contract, references
 from strop.compiler.layouts import Layout, dense
 from strop.compiler.levels import (
+    Attend,
+    Block,
     Concatenate,
     Convolve,
-    Graph,
     Gather,
-    Operation,
+    Graph,
     Interleave,
+    MatrixMultiply,
+    Operation,
     PoolWindow,
-    Reshape,
     Resample,
+    Reshape,
     Slice,
     Transpose,
     Value,
@@ -46,21 +49,30 @@ def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Va
         return inputs[0][tuple(slice(start, start + step * count, step) for start, step, count in bounds)]
     if isinstance(core, Concatenate):
         return np.concatenate(inputs, axis=core.axis)
+    if isinstance(core, Interleave):
+        return _interleave(core, inputs, output)
+    if isinstance(core, Block):
+        return run_graph(core.graph, dict(zip(operation.inputs, inputs, strict=True)))[operation.output]
     operands = list(inputs)
     if isinstance(core, Convolve):
         operands[0] = _convolve(core, inputs[0], output.shape)
     elif isinstance(core, PoolWindow):
         operands[0] = _pool(core, inputs[0], output.shape)
-    vectors = [align_channels(vector, operation.axis, len(output.shape)) for vector in operation.channels]
-    result = expressions.evaluate(operation.epilogue, operands, vectors)
-    return np.broadcast_to(result, output.shape).astype(output.dtype)
-
-
     elif isinstance(core, Resample):
         same = contract.Resampling((_plain(inputs[0]),), dense(output.shape), rows=core.rows, columns=core.columns)
         operands[0] = references.resample(same, inputs[:1])
     elif isinstance(core, Gather):
         operands[0] = _gather(core, inputs, output)
+    elif isinstance(core, MatrixMultiply):
+        operands[0] = references.matrix_product(inputs).astype(np.float32)
+    elif isinstance(core, Attend):
+        plain = contract.Attention(tuple(map(_plain, inputs)), dense(output.shape), scale=core.scale)
+        operands[0] = references.attention(plain, inputs).astype(np.float32)
+    vectors = [align_channels(vector, operation.axis, len(output.shape)) for vector in operation.channels]
+    result = expressions.evaluate(operation.epilogue, operands, vectors)
+    return np.broadcast_to(result, output.shape).astype(output.dtype)
+
+
 def align_channels(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
     """Returns a per-channel vector with as many axes as the output, so that it broadcasts along `axis`."""
     return vector.reshape([-1 if i == axis else 1 for i in range(rank)])
@@ -102,8 +114,6 @@ def _pool(core: PoolWindow, image: np.ndarray, shape: tuple[int, ...]) -> np.nda
     return references.pool(problem, [image])
 
 
-def _plain(array: np.ndarray) -> Layout:
-    return dense(array.shape, str(array.dtype))
 def _interleave(core: Interleave, inputs: Sequence[np.ndarray], output: Value) -> np.ndarray:
     result = np.empty(output.shape, output.dtype)
     for start, array in zip(core.starts(output.shape), inputs, strict=True):
@@ -123,3 +133,5 @@ def _gather(core: Gather, inputs: Sequence[np.ndarray], output: Value) -> np.nda
     return references.gather(problem, inputs)
 
 
+def _plain(array: np.ndarray) -> Layout:
+    return dense(array.shape, str(array.dtype))

@@ -128,11 +128,124 @@ class Concatenate:
         return f"concatenate axis {self.axis}"
 
 
-Core = Convolve | PoolWindow | Compute | Reshape | Transpose | Slice | Concatenate
+@dataclass(frozen=True, slots=True)
+class Interleave:
+    """Its inputs between each other: input k holds every steps[i]-th element along axis i from where its phase begins.
+
+    Phases are counted in C order; along an axis of fewer elements than steps, as many as there are elements.
+    """
+
+    steps: tuple[int, ...]
+
+    def starts(self, shape: Shape) -> list[Shape]:
+        """Returns where the phases of an output of this shape begin."""
+        return list(np.ndindex(*(min(pair) for pair in zip(self.steps, shape, strict=True))))
+
+    def __str__(self) -> str:
+        return f"interleave by {_text(self.steps)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resample:
+    """An image whose rows and columns are each a mix of two of the input's; images of one channel order as pools have.
+
+    rows, columns: for each of the output's, (first, second, share of the second); shares are all 0 where nothing is
+    mixed (nearest neighbours).
+    """
+
+    rows: tuple[tuple[int, int, float], ...]
+    columns: tuple[tuple[int, int, float], ...]
+
+    def __str__(self) -> str:
+        return f"resample to {len(self.rows)}x{len(self.columns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Elements of input 0 at places that input 1 names: int32 or int64 numbers, negative ones counted from the end.
+
+    Output axis i is axis data[i] of input 0 (-1: none) and axis indices[i] of input 1 (-1: none). picks: the axes of
+    input 0 whose places are named; `tuples`: by that many numbers along input 1's last axis.
+    """
+
+    data: tuple[int, ...]
+    indices: tuple[int, ...]
+    picks: tuple[int, ...]
+    tuples: bool = False
+
+    def __str__(self) -> str:
+        return f"gather along {_text(self.picks)}"
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixMultiply:
+    """The product of the matrices (the last two axes) of inputs 0 and 1, both computed; their other axes broadcast."""
+
+    def __str__(self) -> str:
+        return "matrix product"
+
+
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """softmax(scale * query key^T + mask) value for each head, the softmax over the keys.
+
+    Inputs: queries A x H x L x D, keys A x H x S x D, values A x H x S x E, perhaps a mask that broadcasts to
+    A x H x L x S. The output has the heads side by side: A x L x H x E.
+    """
+
+    scale: float
+
+    def __str__(self) -> str:
+        return f"attention scale {self.scale:g}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Operations that one kernel computes together: a graph with one output, whose inner values nobody else sees.
+
+    Its inputs are those of the operation that it is the core of, under the same names.
+    """
+
+    graph: Graph
+
+    def __str__(self) -> str:
+        return f"block [{'; '.join(str(operation.core) for operation in self.graph.operations)}]"
+
+
+Core = (
+    Convolve
+    | PoolWindow
+    | Compute
+    | Reshape
+    | Transpose
+    | Slice
+    | Concatenate
+    | Interleave
+    | Resample
+    | Gather
+    | Block
+    | MatrixMultiply
+    | Attend
+)
 """What an operation computes before its epilogue."""
 
 VIEWS = (Reshape, Transpose, Slice)
 """Cores that need no code where strides can say them."""
+
+JOINS = (Concatenate, Interleave)
+"""Cores whose operands are written straight into parts of the output."""
+
+
+def parts_of(core: Concatenate | Interleave, shapes: Sequence[Shape], output: Shape) -> list[tuple[Shape, Shape]]:
+    """Returns where each operand of a join lies in the output: the places it begins at, and its steps."""
+    if isinstance(core, Interleave):
+        return [(start, core.steps) for start in core.starts(output)]
+    ends = np.cumsum([shape[core.axis] for shape in shapes])
+    ones = (1,) * len(output)
+    return [
+        (tuple(int(end) - shape[core.axis] if axis == core.axis else 0 for axis in range(len(output))), ones)
+        for end, shape in zip(ends, shapes, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,6 +269,13 @@ class Operation:
     def is_view(self) -> bool:
         """Whether it only says how its input is to be looked at."""
         return isinstance(self.core, VIEWS)
+
+    @property
+    def first_operand(self) -> int:
+        """The first of its inputs that the epilogue reads, or would: those before are the core's alone."""
+        if isinstance(self.core, (MatrixMultiply, Gather)):
+            return 2
+        return len(self.inputs) if isinstance(self.core, Attend) else 0 if isinstance(self.core, Compute) else 1
 
     @property
     def has_code(self) -> bool:
@@ -198,21 +318,6 @@ class Graph:
             reads = ", ".join(operation.inputs)
             behind = "" if operation.epilogue == IDENTITY else f" then {operation.epilogue}"
             yield f"  {self.values[operation.output]} = {operation.core} of ({reads}){behind}"
-JOINS = (Concatenate, Interleave)
-"""Cores whose operands are written straight into parts of the output."""
-
-
-def parts_of(core: Concatenate | Interleave, shapes: Sequence[Shape], output: Shape) -> list[tuple[Shape, Shape]]:
-    """Returns where each operand of a join lies in the output: the places it begins at, and its steps."""
-    if isinstance(core, Interleave):
-        return [(start, core.steps) for start in core.starts(output)]
-    ends = np.cumsum([shape[core.axis] for shape in shapes])
-    ones = (1,) * len(output)
-    return [
-        (tuple(int(end) - shape[core.axis] if axis == core.axis else 0 for axis in range(len(output))), ones)
-        for end, shape in zip(ends, shapes, strict=True)
-    ]
-
         for name in self.outputs:
             yield f"  output {self.values[name]}"
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from strop.compiler.kernels.contract import Border, Convolution, Pointwise, Pool, Problem
-from strop.compiler.layouts import NO_HALO, Layout, Shape
-from strop.compiler.levels import Convolve, Operation, PoolWindow
+import numpy as np
+
+from strop.compiler.expressions import IDENTITY, operand
+from strop.compiler.kernels.contract import (
+    Attention,
+    Border,
+    Convolution,
+    FusedBlock,
+    Gathering,
+    MatrixProduct,
+    Pointwise,
+    Pool,
+    Problem,
+    Resampling,
+)
+from strop.compiler.layouts import NO_HALO, Layout, Shape, channels_last
+from strop.compiler.levels import Attend, Block, Convolve, Gather, MatrixMultiply, Operation, PoolWindow, Resample
 
 
 def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: Layout) -> Problem:
@@ -53,8 +67,88 @@ def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: La
             pads=core.pads,
             count_pads=core.count_pads,
         )
+    if isinstance(core, Resample):
+        first, *others = inputs
+        operands = [broadcast(layout, output.shape) for layout in others]
+        return Resampling((first, *operands), output, epilogue, channels, rows=core.rows, columns=core.columns)
+    if isinstance(core, Gather):
+        return Gathering(
+            tuple(replace(layout, halo=NO_HALO) for layout in inputs),
+            output,
+            epilogue,
+            data=core.data,
+            indices=core.indices,
+            picks=core.picks,
+            tuples=core.tuples,
+        )
+    if isinstance(core, MatrixMultiply):
+        return _matrix_product(inputs, output)
+    if isinstance(core, Attend):
+        shape = (*inputs[0].shape[:3], inputs[1].shape[2])
+        mask = [broadcast(layout, shape) for layout in inputs[3:]]
+        return Attention((*inputs[:3], *mask), output, scale=core.scale)
+    if isinstance(core, Block):
+        return _block(core, operation.inputs, inputs, output)
     operands = [_channel_second(broadcast(layout, output.shape), operation.axis) for layout in inputs]
+    if epilogue == IDENTITY:  # a copy of any dtype
+        epilogue = operand(0, inputs[0].dtype)
     return Pointwise(tuple(operands), _channel_second(output, operation.axis), epilogue, channels)
+
+
+def _matrix_product(inputs: Sequence[Layout], output: Layout) -> MatrixProduct:
+    """Returns the problem with two axes before those of the matrices; ValueError where strides cannot say that."""
+    pairs = output.shape[:-2]
+    layouts = [
+        broadcast(_of_rank(layout, len(output.shape)), (*pairs, *layout.shape[-2:])) for layout in (*inputs, output)
+    ]
+    rows: list[tuple[int, list[int]]] = []
+    for axis, extent in enumerate(pairs):
+        steps = [layout.strides[axis] for layout in layouts]
+        if rows and (extent == 1 or all(o == extent * i for o, i in zip(rows[-1][1], steps, strict=True))):
+            rows[-1] = (rows[-1][0] * extent, rows[-1][1] if extent == 1 else steps)
+        elif extent > 1:
+            rows.append((extent, steps))
+    if len(rows) > 2:
+        raise ValueError(f"matrices along {len(rows)} axes")
+    rows = [(1, [0] * len(layouts))] * (2 - len(rows)) + rows
+    seen = [
+        Layout(
+            (rows[0][0], rows[1][0], *layout.shape[-2:]),
+            (rows[0][1][index], rows[1][1][index], *layout.strides[-2:]),
+            layout.dtype,
+        )
+        for index, layout in enumerate(layouts)
+    ]
+    return MatrixProduct((seen[0], seen[1]), seen[2])
+
+
+def _of_rank(layout: Layout, rank: int) -> Layout:
+    missing = rank - len(layout.shape)
+    return Layout((1,) * missing + layout.shape, (0,) * missing + layout.strides, layout.dtype)
+
+
+def _block(core: Block, names: Sequence[str], inputs: Sequence[Layout], output: Layout) -> FusedBlock:
+    """Returns the problem of a block: its stages on layouts of their own, the first and the last on the block's."""
+    layouts = dict(zip(names, (replace(layout, halo=NO_HALO) for layout in inputs), strict=True))
+    last = core.graph.operations[-1].output
+    stages, operands = [], []
+    for operation in core.graph.operations:
+        value = core.graph.values[operation.output]
+        layouts[operation.output] = output if operation.output == last else channels_last(value.shape, value.dtype)
+        stage = problem_of(operation, [layouts[name] for name in operation.inputs], layouts[operation.output])
+        assert isinstance(stage, Convolution)
+        stages.append(stage)
+        operands.append(tuple(names.index(name) for name in operation.inputs[1:]))
+    count = sum(stage.channels for stage in stages)
+    return FusedBlock(tuple(inputs), output, channels=count, stages=tuple(stages), operands=tuple(operands))
+
+
+def block_weights(operation: Operation) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns the weights of a block's stages, flat, one after the other, and their vectors."""
+    assert isinstance(operation.core, Block)
+    stages = operation.core.graph.operations
+    flat = [stage.core.weights.reshape(-1) for stage in stages if isinstance(stage.core, Convolve)]
+    return np.concatenate(flat), [vector for stage in stages for vector in stage.channels]
 
 
 def broadcast(layout: Layout, shape: Shape) -> Layout:

@@ -14,12 +14,13 @@ from strop.compiler.isa.table import Isa, get_isa
 from strop.compiler.kernels.contract import Code, Problem
 from strop.compiler.layout import lay_out
 from strop.compiler.layouts import ALIGNMENT, SLACK
-from strop.compiler.levels import Convolve, Graph
+from strop.compiler.levels import Block, Convolve, Graph
 from strop.compiler.link import link
 from strop.compiler.lower import lower, prepare
 from strop.compiler.machine_code import compile_objects
 from strop.compiler.object_cache import ObjectCache
 from strop.compiler.plan import PlanTask, ProgramPlan, make_plan
+from strop.compiler.problems import block_weights
 from strop.compiler.runtime_code import emit_runtime
 from strop.compiler.verify import verify_graph, verify_plan, verify_views
 from strop.compiler.views import Step, View, ViewGraph, constant_bytes
@@ -147,6 +148,9 @@ def _packed(task: PlanTask, isa: Isa) -> list[np.ndarray]:
     if operation is None:
         return []
     core, channels = operation.core, list(operation.channels)
+    if isinstance(core, Block):
+        weights, channels = block_weights(operation)
+        return task.kernel.pack(task.problem, task.schedule, isa, weights, channels)
     weights = core.weights if isinstance(core, Convolve) else np.empty(0, np.float32)
     if isinstance(core, Convolve) and core.bias is not None:
         channels.append(core.bias)
@@ -189,9 +193,7 @@ def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeight
     )
 
 
-def _argument(
-    name: str, plan: ProgramPlan, step: Step, packed: PackedWeights, number: int, code: Code
-) -> Argument:
+def _argument(name: str, plan: ProgramPlan, step: Step, packed: PackedWeights, number: int, code: Code) -> Argument:
     """Returns the word of a task's record that a kernel calls `name`."""
     if name in code.numbers:
         return Argument("number", code.numbers[name])

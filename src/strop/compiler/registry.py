@@ -12,12 +12,14 @@ from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.depthwise import DepthwiseConvolution
 from strop.compiler.kernels.gather import GatherKernel
 from strop.compiler.kernels.global_average import GlobalAverageKernel
+from strop.compiler.kernels.inverted_residual import InvertedResidual
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
-from strop.compiler.kernels.winograd import WinogradConvolution
 from strop.compiler.kernels.resample import ResampleKernel
+from strop.compiler.kernels.winograd import WinogradConvolution
 
 KERNELS: Final[tuple[Kernel, ...]] = (
+    InvertedResidual(),
     StemConvolution(),
     DepthwiseConvolution(),
     WinogradConvolution(4),
@@ -25,10 +27,10 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     DirectConvolution(),
     GlobalAverageKernel(),
     PoolKernel(),
-    CopyKernel(),
-    PointwiseKernel(),
     ResampleKernel(),
     GatherKernel(),
+    CopyKernel(),
+    PointwiseKernel(),
     BorderKernel(),
 )
 """Every kernel family, the more special before the more general: of equal estimates the first is taken."""

@@ -13,7 +13,17 @@ import numpy as np
 
 from strop.compiler.isa.table import ISAS
 from strop.compiler.kernels import references
-from strop.compiler.kernels.contract import Convolution, Pointwise, Pool, Problem
+from strop.compiler.kernels.contract import (
+    Attention,
+    Convolution,
+    FusedBlock,
+    Gathering,
+    MatrixProduct,
+    Pointwise,
+    Pool,
+    Problem,
+    Resampling,
+)
 from strop.compiler.layouts import NO_HALO, Halo, Layout
 from strop.compiler.levels import Convolve
 from strop.compiler.plan import ProgramPlan
@@ -72,14 +82,20 @@ def run_step(step: Step, problem: Problem, locate: Memory) -> None:
         if core.bias is not None:
             channels = [*channels, core.bias]
         result = references.convolution(problem, [array.copy() for array in inputs], core.weights, channels)
+    elif isinstance(problem, FusedBlock):
+        result = references.block(problem, inputs, *block_weights(step.operation))
     elif isinstance(problem, Pool):
         result = references.pool(problem, inputs, channels)
-    else:
-        assert isinstance(problem, Pointwise)
     elif isinstance(problem, Resampling):
         result = references.resample(problem, inputs, channels)
+    elif isinstance(problem, MatrixProduct):
+        result = references.matrix_product(inputs)
+    elif isinstance(problem, Attention):
+        result = references.attention(problem, inputs)
     elif isinstance(problem, Gathering):
         result = references.gather(problem, inputs)
+    else:
+        assert isinstance(problem, Pointwise)
         result = references.pointwise(problem, inputs, channels)
     target[...] = result
 

@@ -9,7 +9,21 @@ import numpy as np
 from strop.compiler import expressions
 from strop.compiler.isa.table import ISAS
 from strop.compiler.layouts import ALIGNMENT, Layout
-from strop.compiler.levels import Compute, Concatenate, Convolve, Graph, Operation, PoolWindow, Reshape, Transpose
+from strop.compiler.levels import (
+    JOINS,
+    Attend,
+    Block,
+    Convolve,
+    Gather,
+    Graph,
+    MatrixMultiply,
+    Operation,
+    PoolWindow,
+    Resample,
+    Reshape,
+    Transpose,
+    parts_of,
+)
 from strop.compiler.memory import spans_of
 from strop.compiler.plan import ProgramPlan
 from strop.compiler.problems import problem_of
@@ -62,10 +76,26 @@ def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
             channels == core.weights.shape[1] * core.groups, place, f"has weights for other than {channels} channels"
         )
         _check(output[operation.axis] == core.weights.shape[0], place, "has weights for other outputs")
+    elif isinstance(core, Block):
+        _check(core.graph.inputs == operation.inputs, place, "has a block of other inputs")
+        _check(core.graph.outputs == (operation.output,), place, "has a block with another output")
+        verify_graph(core.graph)
+    elif isinstance(core, MatrixMultiply):
+        _check(inputs[0][-1] == inputs[1][-2], place, "multiplies matrices that do not fit")
+        pairs = np.broadcast_shapes(inputs[0][:-2], inputs[1][:-2])
+        _check(output == (*pairs, inputs[0][-2], inputs[1][-1]), place, "has another shape")
+    elif isinstance(core, Attend):
+        query, key, value = inputs[:3]
+        _check(query[:2] == key[:2] == value[:2] and query[3] == key[3], place, "has heads that do not fit")
+        _check(key[2] == value[2], place, "has other keys than values")
+        _check(output == (query[0], query[2], query[1], value[3]), place, "has another shape")
+        for mask in inputs[3:]:
+            scores = (*query[:3], key[2])
+            _check(len(mask) == 4 and np.broadcast_shapes(mask, scores) == scores, place, "has a mask of another shape")
     elif isinstance(core, PoolWindow):
         _check(output[:2] == inputs[0][:2], place, "changes images or channels")
     if operation.has_code:
-        for shape in inputs[0 if isinstance(core, Compute) else 1 :]:
+        for shape in inputs[operation.first_operand :]:
             _check(np.broadcast_shapes(shape, output) == output, place, f"reads {shape}, which is larger than {output}")
             _check(len(shape) == len(output), place, f"reads {shape}, which has not the axes of {output}")
 

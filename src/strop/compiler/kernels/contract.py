@@ -62,6 +62,33 @@ class Convolution(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class FusedBlock(Problem):
+    """Convolutions one after the other; nobody sees what lies between them.
+
+    inputs[0] is the first stage's image; the stages' own inputs after the first, and outputs before the last, say
+    shapes and types only. operands: for each stage the inputs of the block that its epilogue reads as operands 1, 2 ...
+    Its own epilogue does nothing; `channels` counts the vectors of all stages. Weights are those of all stages, flat,
+    one after the other, and so are the vectors.
+    """
+
+    stages: tuple[Convolution, ...] = ()
+    operands: tuple[tuple[int, ...], ...] = ()
+
+    def parts(
+        self, weights: np.ndarray, channels: Sequence[np.ndarray]
+    ) -> list[tuple[Convolution, np.ndarray, Sequence[np.ndarray]]]:
+        """Returns each stage with its own weights and vectors."""
+        found = []
+        place = vectors = 0
+        for stage in self.stages:
+            size = int(np.prod(stage.weights))
+            own = weights.reshape(-1)[place : place + size].reshape(stage.weights)
+            found.append((stage, own, channels[vectors : vectors + stage.channels]))
+            place, vectors = place + size, vectors + stage.channels
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Pool(Problem):
     """Max or average pooling; `kind` "max" or "average". Padding never wins a maximum; `count_pads` as ONNX says."""
 

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from strop.compiler.expressions import evaluate
-from strop.compiler.kernels.contract import Convolution, Pointwise, Pool, Problem
+from strop.compiler.kernels.contract import (
+    Attention,
+    Convolution,
+    FusedBlock,
+    Gathering,
+    Pointwise,
+    Pool,
+    Problem,
+    Resampling,
+)
 
 
 def convolve(problem: Convolution, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -56,6 +65,16 @@ def convolution(
     return np.broadcast_to(wide, problem.output.shape)
 
 
+def block(
+    problem: FusedBlock, inputs: Sequence[np.ndarray], weights: np.ndarray, channels: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """Returns what a block's stages compute one after the other, in float64."""
+    value = inputs[0]
+    for (stage, own, vectors), extras in zip(problem.parts(weights, channels), problem.operands, strict=True):
+        value = convolution(stage, [value, *(inputs[index] for index in extras)], own, vectors)
+    return value
+
+
 def magnitude(problem: Convolution, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Returns |x| conv |w|, which rounding errors are measured against."""
     return convolve(problem, np.abs(image), np.abs(weights))
@@ -96,13 +115,6 @@ def pool(problem: Pool, inputs: Sequence[np.ndarray], channels: Sequence[np.ndar
     return _finish(problem, out if problem.kind == "max" else out.astype(np.float32), inputs, channels)
 
 
-def _finish(
-    problem: Problem, result: np.ndarray, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Returns the epilogue of `problem` applied to the core's result."""
-    vectors = [np.reshape(vector, (-1,) + (1,) * (result.ndim - 2)) for vector in channels]
-    value = evaluate(problem.epilogue, [result, *inputs[1:]], vectors)
-    return np.broadcast_to(value, problem.output.shape).astype(problem.output.dtype)
 def resample(problem: Resampling, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:
     """Returns the image whose rows and columns are mixes of the input's, mixed in float64."""
     image = inputs[0].astype(np.float64)
@@ -135,3 +147,26 @@ def gather(problem: Gathering, inputs: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(data[tuple(own)])
 
 
+def _finish(
+    problem: Problem, result: np.ndarray, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Returns the epilogue of `problem` applied to the core's result."""
+    vectors = [np.reshape(vector, (-1,) + (1,) * (result.ndim - 2)) for vector in channels]
+    value = evaluate(problem.epilogue, [result, *inputs[1:]], vectors)
+    return np.broadcast_to(value, problem.output.shape).astype(problem.output.dtype)
+
+
+def attention(problem: Attention, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns softmax(scale * query key^T + mask) value with the heads side by side, in float64."""
+    query, key, value = (array.astype(np.float64) for array in inputs[:3])
+    scores = np.einsum("ahld,ahsd->ahls", query, key) * problem.scale
+    if len(inputs) > 3:
+        scores = scores + inputs[3]
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return np.asarray(np.einsum("ahls,ahse->alhe", shares, value))
+
+
+def matrix_product(inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the products of two operands' matrices, in float64."""
+    return np.asarray(np.matmul(inputs[0].astype(np.float64), inputs[1].astype(np.float64)))

@@ -173,7 +173,7 @@ def pad_by_copies(
 def _reflected(places: np.ndarray, extent: int, mode: str) -> np.ndarray:
     """Returns the place inside that each one outside shows."""
     if mode == "edge":
-        return np.clip(places, 0, extent - 1)
+        return np.asarray(np.clip(places, 0, extent - 1))
     if mode == "wrap":
         return np.asarray(places % extent)
     period = max(1, 2 * (extent - 1))
