@@ -13,7 +13,7 @@ from typing import Final
 
 from strop.compiler.levels import Block, Convolve, Graph, Operation, Value
 
-LEAST_BYTES: Final = 256 * 2**10
+LEAST_BYTES: Final = 2**20
 """Bytes that must be saved from going through memory, for a block to pay."""
 
 MOST_WEIGHTS: Final = 384 * 2**10

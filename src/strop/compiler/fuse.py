@@ -110,7 +110,9 @@ def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | No
     def move(leaf: Expression) -> Expression | None:
         if leaf.operation == "operand":
             place = int(leaf.number)
-            return operand(numbers[place], leaf.dtype) if place in numbers else before.epilogue
+            if place in numbers or before.epilogue == IDENTITY:
+                return operand(numbers.get(place, 0), leaf.dtype)
+            return before.epilogue
         return channel(int(leaf.number) + shift) if leaf.operation == "channel" else None
 
     epilogue = substitute(after.epilogue, move)

@@ -79,7 +79,7 @@ class StemConvolution:
     def cost(self, problem: Problem, schedule: StemSchedule, isa: Isa) -> Cost:
         """Returns the multiply-adds, how busy whole tiles keep the units for them, and the images once each."""
         assert isinstance(problem, Convolution)
-        plan = _Plan(problem, schedule, isa)
+        plan = StemPlan(problem, schedule, isa)
         bands = -(-problem.output.shape[2] // schedule.band) * problem.output.shape[0]
         cycles = plan.nest.cycles(plan.nest.geometry.sizes()) * bands + plan.bytes / isa.vector_bytes * 2 * bands
         images = sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output))
@@ -92,14 +92,14 @@ class StemConvolution:
     def workspace(self, problem: Problem, schedule: StemSchedule, isa: Isa) -> int:
         """Needs the rows of a band."""
         assert isinstance(problem, Convolution)
-        return _Plan(problem, schedule, isa).bytes
+        return StemPlan(problem, schedule, isa).bytes
 
     def pack(
         self, problem: Problem, schedule: StemSchedule, isa: Isa, weights: np.ndarray, channels: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         """Returns the weights in panels of 16 output channels, and the per-channel vectors likewise."""
         assert isinstance(problem, Convolution)
-        runs = _Plan(problem, schedule, isa).nest.runs
+        runs = StemPlan(problem, schedule, isa).nest.runs
         ordered = weights.reshape(weights.shape[0], len(runs.offsets), runs.steps)
         return [pack_panels(ordered, 1), pack_channel_blocks(problem, channels, weights)]
 
@@ -111,7 +111,7 @@ class StemConvolution:
         arguments = ("input0", "output", *extras, "weights0", "weights1", "workspace", "begin", "end")
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments)
-        plan = _Plan(problem, schedule, isa)
+        plan = StemPlan(problem, schedule, isa)
         nest = plan.nest
         context = nest.context(f)
         rows, bands = problem.output.shape[2], -(-problem.output.shape[2] // schedule.band)
@@ -148,7 +148,7 @@ class StemConvolution:
         return Code(symbol, arguments, objects)
 
 
-class _Plan:
+class StemPlan:
     """Where the rows of a band lie in the workspace, and the tiles over them."""
 
     def __init__(self, problem: Convolution, schedule: StemSchedule, isa: Isa) -> None:

@@ -177,8 +177,8 @@ class DepthwiseNest:
         taps = problem.weights[2] * problem.weights[3]
         self.panel_bytes = panel_bytes(taps, problem.channels)
         self.used: list[DepthwiseTile] = []
-        tallest = self.tile(_Run(0, 1, 1, 0, 0), self.height, 0)
-        self.table = f.op("ptr", f"alloca [{tallest.span} x ptr], align 8")
+        self.tallest = self.tile(_Run(0, 1, 1, 0, 0), self.height, 0)
+        self.table = f.op("ptr", f"alloca [{self.tallest.span} x ptr], align 8")
 
     def tile(self, run: _Run, rows: int, lanes: int, *, partial: bool = False) -> DepthwiseTile:
         """Returns the tile of a size and edge."""
@@ -262,6 +262,15 @@ class DepthwiseNest:
             f.when(f.op("i1", f"xor i1 {is_inside.text}, true"), edge)
 
         f.loop(f.divide(f.add(count, self.height - 1), self.height), group)
+
+    def group(self, places: Sequence[Value], weights: Sequence[Value]) -> None:
+        """Emits one group of rows over all channels; the table says where the rows of its window lie.
+
+        places: the group's first row in the output and the extra inputs; weights: the one array of them.
+        """
+        whole, lanes = divmod(self.problem.output.shape[1], self.f.isa.lanes)
+        unused = self.f.arguments[0]
+        self._row(0, [unused, *places], weights[0], 0, (0, 0, whole), self.height, lanes, partial=False)
 
     def _row(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -125,9 +126,10 @@ class MatrixNest:
         context = f.op("ptr", f"alloca [{Context.WORDS} x i64], align 8")
         offsets = self.runs.offsets
         entries = ", ".join(f"i64 {offset}" for offset in offsets)
-        f.module.add_global(f"@taps = private unnamed_addr constant [{len(offsets)} x i64] [{entries}], align 8")
+        table = f"@taps_{hashlib.sha256(entries.encode()).hexdigest()[:8]}"  # a kernel may have nests with other runs
+        f.module.add_global(f"{table} = private unnamed_addr constant [{len(offsets)} x i64] [{entries}], align 8")
         words: dict[int, Number] = {
-            Context.TAPS: Value("@taps", "ptr"),
+            Context.TAPS: Value(table, "ptr"),
             Context.TAP_COUNT: len(offsets),
             Context.PASSES: self.passes.count,
             Context.REST: self.passes.rest,
