@@ -22,7 +22,17 @@ from strop.compiler.lowering.movement import (
     lower_space_to_depth,
     lower_tile,
 )
-from strop.compiler.lowering.pointwise import BINARY, UNARY, lower_binary, lower_clip, lower_prelu, lower_unary
+from strop.compiler.lowering.pointwise import (
+    BINARY,
+    UNARY,
+    lower_binary,
+    lower_cast,
+    lower_clip,
+    lower_power,
+    lower_prelu,
+    lower_unary,
+    lower_where,
+)
 from strop.compiler.lowering.pooling import lower_global_pool, lower_pool, lower_reduce_mean
 from strop.compiler.lowering.quantized import lower_dequantize, lower_quantize, lower_quantized_convolution
 from strop.compiler.lowering.resizing import lower_resize
@@ -41,6 +51,7 @@ from strop.compiler.lowering.shapes import (
     lower_unsqueeze,
 )
 from strop.compiler.lowering.transposed import lower_transposed_convolution
+from strop.compiler.patterns.find import Found, find_patterns
 from strop.errors import NotSupportedError
 from strop.model.infer import inferred_types
 from strop.model.model import Model
@@ -71,6 +82,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "GlobalMaxPool": lower_global_pool,
     "ReduceMean": lower_reduce_mean,
     "Clip": lower_clip,
+    "Pow": lower_power,
+    "Where": lower_where,
+    "Cast": lower_cast,
     "PRelu": lower_prelu,
     **dict.fromkeys(BINARY, lower_binary),
     **dict.fromkeys(UNARY, lower_unary),
@@ -144,17 +158,18 @@ def lower(model: onnx_ir.Model, *, name: str = "model") -> Lowered:
     for initializer in model.graph.initializers.values():
         if initializer.const_value is not None and initializer.name is not None:
             scope.constants[initializer.name] = initializer.const_value.numpy()
+    found = find_patterns(model.graph, scope.constant)
     for node in all_nodes(model.graph):
-        reason = _lower_node(node, scope, model)
+        reason = _lower_node(node, scope, model, found.get(node.name or ""))
         if reason:
             reasons[node.name or ""] = reason
             _note_types(node, scope, model)
     return Lowered(_finish(model, scope, name, reasons), reasons, *_known(model, scope))
 
 
-def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> str:
+def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model, found: Found | None) -> str:
     """Adds what does the node's work and returns "", or the reason why nothing does."""
-    if scope.is_taken_over(node):
+    if scope.is_taken_over(node) or (found is not None and _lower_found(found, scope)):
         return ""
     count = len(scope.operations)
     scope.start(node)
@@ -171,6 +186,20 @@ def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> str:
         scope.take_back(count)
         return str(answer)
     return ""
+
+
+def _lower_found(found: Found, scope: Scope) -> bool:
+    """Adds what does the work of several nodes; returns whether that could be."""
+    count = len(scope.operations)
+    scope.start(found.nodes[0])
+    try:
+        found.lower(scope)
+    except NotCovered:
+        scope.take_back(count)
+        return False
+    for node in found.nodes[1:]:
+        scope.take_over(node)
+    return True
 
 
 def _evaluate(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> bool:

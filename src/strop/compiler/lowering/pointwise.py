@@ -2,66 +2,122 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
+import onnx
 import onnx_ir
 
-from strop.compiler.expressions import Expression, add, apply, channel, constant, maximum, minimum, multiply, operand
+from strop.compiler.expressions import (
+    LLVM_TYPES,
+    Expression,
+    add,
+    apply,
+    cast,
+    channel,
+    constant,
+    maximum,
+    minimum,
+    multiply,
+    operand,
+)
 from strop.compiler.layouts import Shape
 from strop.compiler.levels import Compute, Value
 from strop.compiler.lowering.scope import NotCovered, Scope
-from strop.passes.graph import float_attribute, input_at
+from strop.passes.graph import float_attribute, input_at, int_attribute
 
-Build = Callable[..., Expression]
+Build = Callable[[Expression, Expression], Expression]
+
+_NUMBERS: Final = ("float32", "int64", "int32")
+_WIDE: Final = ("int64", "int32")
 
 
 def lower_binary(node: onnx_ir.Node, scope: Scope) -> None:
-    """Add, Sub, Mul, Div of two; Max, Min, Sum of any number; with ONNX's broadcasting."""
-    build = BINARY[node.op_type]
-    terms = _Terms(scope, list(node.inputs))
+    """Operators of two operands, or of any number of them, with ONNX's broadcasting."""
+    dtypes, build = BINARY[node.op_type]
+    terms = Terms(scope, list(node.inputs), dtypes)
     expression = terms.leaves[0]
     for leaf in terms.leaves[1:]:
         expression = build(expression, leaf)
+    if node.op_type == "Mean":
+        expression = multiply(expression, constant(1 / len(terms.leaves)))
     terms.store(node.outputs[0], expression)
 
 
 def lower_unary(node: onnx_ir.Node, scope: Scope) -> None:
     """Relu, LeakyRelu, HardSigmoid and others that have one operand and numbers as attributes."""
-    terms = _Terms(scope, [node.inputs[0]])
-    terms.store(node.outputs[0], UNARY[node.op_type](terms.leaves[0], node))
+    dtypes, build = UNARY[node.op_type]
+    terms = Terms(scope, [node.inputs[0]], dtypes)
+    terms.store(node.outputs[0], build(terms.leaves[0], node))
+
+
+def lower_where(node: onnx_ir.Node, scope: Scope) -> None:
+    """Where: elements of one or of the other."""
+    terms = Terms(scope, list(node.inputs), tuple(LLVM_TYPES))
+    terms.store(node.outputs[0], apply("where", *terms.leaves))
+
+
+def lower_cast(node: onnx_ir.Node, scope: Scope) -> None:
+    """Cast between float32, integers and truth values."""
+    wanted = onnx.helper.tensor_dtype_to_np_dtype(int_attribute(node, "to", 1)).name
+    if wanted not in LLVM_TYPES:
+        raise NotCovered(f"values of {wanted}")
+    terms = Terms(scope, [node.inputs[0]], tuple(LLVM_TYPES))
+    terms.store(node.outputs[0], cast(terms.leaves[0], wanted))
 
 
 def lower_clip(node: onnx_ir.Node, scope: Scope) -> None:
-    """Clip between constants, attributes in old opsets, inputs since 11."""
-    expression = (terms := _Terms(scope, [node.inputs[0]])).leaves[0]
-    low, high = (_bound(node, scope, index, name) for index, name in ((1, "min"), (2, "max")))
-    if low is not None:
-        expression = maximum(constant(low), expression)
-    if high is not None:
-        expression = minimum(constant(high), expression)
+    """Clip, its bounds attributes in old opsets, inputs since 11."""
+    bounds = [input_at(node, index) for index in (1, 2)]
+    given = [value for value in bounds if value is not None]
+    terms = Terms(scope, [node.inputs[0], *given], _NUMBERS)
+    expression, *leaves = terms.leaves
+    for value, name, build in zip(bounds, ("min", "max"), (maximum, minimum), strict=True):
+        if value is not None:
+            expression = build(leaves.pop(0), expression)
+        elif name in node.attributes:
+            expression = build(constant(float_attribute(node, name, 0)), expression)
     terms.store(node.outputs[0], expression)
+
+
+def lower_power(node: onnx_ir.Node, scope: Scope) -> None:
+    """Pow: products and roots where the exponent is a small constant."""
+    terms = Terms(scope, list(node.inputs[:1]))
+    exponent = scope.constant(node.inputs[1])
+    if exponent is not None and exponent.size == 1 and math.prod(exponent.shape) == 1:
+        value = scope.floats(node.inputs[0])
+        if exponent.ndim <= len(value.shape):
+            known = _constant_power(terms.leaves[0], float(exponent.reshape(())))
+            if known is not None:
+                return terms.store(node.outputs[0], known)
+    both = Terms(scope, list(node.inputs), _NUMBERS)
+    base, other = both.leaves
+    if base.dtype != "float32":
+        raise NotCovered(f"powers of {base.dtype}")
+    return both.store(node.outputs[0], apply("power", base, cast(other, "float32")))
 
 
 def lower_prelu(node: onnx_ir.Node, scope: Scope) -> None:
     """PRelu: positive parts as they are, negative ones times a slope."""
-    terms = _Terms(scope, list(node.inputs))
+    terms = Terms(scope, list(node.inputs))
     value, slope = terms.leaves
-    zero = constant(0)
-    terms.store(node.outputs[0], add(maximum(zero, value), multiply(slope, minimum(zero, value))))
+    terms.store(node.outputs[0], _where_positive(value, value, multiply(slope, value)))
 
 
-def _bound(node: onnx_ir.Node, scope: Scope, index: int, name: str) -> float | None:
-    given = input_at(node, index)
-    if given is not None:
-        return float(scope.need_constant(given, f"{name} of a Clip").reshape(()))
-    return float_attribute(node, name, 0) if name in node.attributes else None
+def lower_activation(operation: str, source: onnx_ir.Value, output: onnx_ir.Value, scope: Scope) -> None:
+    """Adds one operation of a float32 operand: what a pattern was recognized as."""
+    terms = Terms(scope, [source])
+    terms.store(output, apply(operation, terms.leaves[0]))
 
 
-class _Terms:
-    """The operands of a node as leaves: tensors, vectors along one axis, numbers."""
+class Terms:
+    """The operands of a node as leaves: tensors, vectors along one axis, numbers; `dtypes`: which are taken."""
 
-    def __init__(self, scope: Scope, values: Sequence[onnx_ir.Value | None]) -> None:
+    def __init__(
+        self, scope: Scope, values: Sequence[onnx_ir.Value | None], dtypes: Sequence[str] = ("float32",)
+    ) -> None:
         self.scope = scope
         self.inputs: list[str] = []
         self.channels: list[np.ndarray] = []
@@ -69,7 +125,7 @@ class _Terms:
         shapes = [scope.value(v).shape if a is None else a.shape for a, v in zip(arrays, values, strict=True)]
         self.shape: Shape = tuple(int(size) for size in np.broadcast_shapes(*shapes))
         self.axis: int | None = None
-        self.leaves = [self._leaf(value, array) for value, array in zip(values, arrays, strict=True)]
+        self.leaves = [self._leaf(value, array, dtypes) for value, array in zip(values, arrays, strict=True)]
 
     def store(self, output: onnx_ir.Value, expression: Expression) -> None:
         """Adds the operation that computes `expression`."""
@@ -79,23 +135,26 @@ class _Terms:
             self.inputs,
             self.shape,
             output=output,
+            dtype=expression.dtype,
             epilogue=expression,
             channels=self.channels,
             axis=axis,
         )
 
-    def _leaf(self, value: onnx_ir.Value | None, array: np.ndarray | None) -> Expression:
+    def _leaf(self, value: onnx_ir.Value | None, array: np.ndarray | None, dtypes: Sequence[str]) -> Expression:
         rank = len(self.shape)
+        dtype = str(array.dtype) if array is not None else self.scope.value(value).dtype
+        if dtype not in dtypes:
+            raise NotCovered(f"values of {dtype}")
         if array is None:
-            return self._operand(self.scope.floats(value))
-        if array.dtype != np.float32:
-            raise NotCovered(f"values of {array.dtype}")
+            return self._operand(self.scope.value(value))
         spread = array.reshape((1,) * (rank - array.ndim) + array.shape)
         if spread.size == 1:
-            return constant(float(spread.reshape(())))
+            return constant(spread.reshape(()).item(), dtype)
         axes = [axis for axis, size in enumerate(spread.shape) if size != 1]
         usual = (1,) if rank == 4 else (rank - 1,)
-        if len(axes) == 1 and axes[0] in (*usual, rank - 1) and self.axis in (None, axes[0]):
+        is_vector = len(axes) == 1 and axes[0] in (*usual, rank - 1) and self.axis in (None, axes[0])
+        if is_vector and dtype == "float32":
             self.axis = axes[0]
             self.channels.append(spread.reshape(-1))
             return channel(len(self.channels) - 1)
@@ -107,39 +166,166 @@ class _Terms:
             name = self.scope.reshape(name, (1,) * (len(self.shape) - len(value.shape)) + value.shape)
         if name not in self.inputs:
             self.inputs.append(name)
-        return operand(self.inputs.index(name))
+        return operand(self.inputs.index(name), value.dtype)
 
 
-def _leaky(value: Expression, node: onnx_ir.Node) -> Expression:
-    slope = constant(float_attribute(node, "alpha", 0.01))
-    return add(maximum(constant(0), value), multiply(slope, minimum(constant(0), value)))
+# -- expressions of operators
+
+
+def _where_positive(value: Expression, positive: Expression, other: Expression) -> Expression:
+    return apply("where", apply("less", constant(0), value), positive, other)
 
 
 def _hard_sigmoid(value: Expression, slope: float, shift: float) -> Expression:
     return minimum(constant(1), maximum(constant(0), add(multiply(value, constant(slope)), constant(shift))))
 
 
-UNARY: dict[str, Callable[[Expression, onnx_ir.Node], Expression]] = {
-    "Relu": lambda x, _: maximum(constant(0), x),
-    "LeakyRelu": _leaky,
-    "Neg": lambda x, _: multiply(x, constant(-1)),
-    "Abs": lambda x, _: maximum(x, multiply(x, constant(-1))),
-    "Reciprocal": lambda x, _: apply("divide", constant(1), x),
-    "Round": lambda x, _: apply("rint", x),
-    "HardSigmoid": lambda x, node: _hard_sigmoid(
-        x, float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5)
-    ),
-    "HardSwish": lambda x, _: multiply(x, _hard_sigmoid(x, 1 / 6, 0.5)),
-}
-"""Expressions of operators with one operand."""
+def _exponential(value: Expression, alpha: float, gamma: float = 1.0) -> Expression:
+    """Returns gamma * value where that is positive, else gamma * alpha * (e**value - 1)."""
+    negative = multiply(constant(gamma * alpha), apply("expm1", value))
+    return _where_positive(value, value if gamma == 1 else multiply(constant(gamma), value), negative)
 
-BINARY: dict[str, Build] = {
-    "Add": add,
-    "Sum": add,
-    "Sub": lambda a, b: apply("subtract", a, b),
-    "Mul": multiply,
-    "Div": lambda a, b: apply("divide", a, b),
-    "Max": maximum,
-    "Min": minimum,
+
+def _celu(value: Expression, node: onnx_ir.Node) -> Expression:
+    alpha = float_attribute(node, "alpha", 1.0)
+    negative = multiply(constant(alpha), apply("expm1", multiply(value, constant(1 / alpha))))
+    return _where_positive(value, value, negative)
+
+
+def _gelu(value: Expression, node: onnx_ir.Node) -> Expression:
+    approximate = node.attributes.get("approximate")
+    return apply("gelu_tanh" if approximate is not None and approximate.as_string() == "tanh" else "gelu", value)
+
+
+def _swish(value: Expression, node: onnx_ir.Node) -> Expression:
+    alpha = float_attribute(node, "alpha", 1.0)
+    if alpha == 1:
+        return apply("silu", value)
+    return multiply(value, apply("sigmoid", multiply(constant(alpha), value)))
+
+
+def _sign(value: Expression) -> Expression:
+    negative = apply("where", apply("less", value, constant(0)), constant(-1), value)
+    return _where_positive(value, constant(1), negative)
+
+
+def _shrink(value: Expression, node: onnx_ir.Node) -> Expression:
+    edge, bias = float_attribute(node, "lambd", 0.5), float_attribute(node, "bias", 0.0)
+    above = apply("where", apply("less", constant(edge), value), add(value, constant(-bias)), constant(0))
+    return apply("where", apply("less", value, constant(-edge)), add(value, constant(bias)), above)
+
+
+def _is_infinite(value: Expression, node: onnx_ir.Node) -> Expression:
+    above, below = int_attribute(node, "detect_positive", 1), int_attribute(node, "detect_negative", 1)
+    if above and below:
+        value = apply("absolute", value)
+    return apply("equal", value, constant(math.inf if above else -math.inf))
+
+
+def _constant_power(value: Expression, exponent: float) -> Expression | None:
+    """Returns a power as products and roots, None where it is neither."""
+    if exponent < 0:
+        known = _constant_power(value, -exponent)
+        return None if known is None else apply("divide", constant(1), known)
+    if exponent in (0.5, 1.5):
+        root = apply("sqrt", value)
+        return root if exponent == 0.5 else multiply(value, root)
+    if exponent not in (1, 2, 3, 4):
+        return None
+    square = multiply(value, value)
+    return {1: value, 2: square, 3: multiply(square, value), 4: multiply(square, square)}[int(exponent)]
+
+
+def _divide(a: Expression, b: Expression) -> Expression:
+    """Returns a / b; a product where b is a constant: a division costs more than all the rest."""
+    if a.dtype != "float32":
+        raise NotCovered(f"a division of {a.dtype}")
+    if b.operation == "constant" and 2.0**-125 <= abs(b.number) <= 2.0**125:
+        return multiply(a, constant(1 / b.number))
+    return apply("divide", a, b)
+
+
+def _not(value: Expression) -> Expression:
+    return apply("xor", value, constant(1, "bool"))
+
+
+def _equal(a: Expression, b: Expression) -> Expression:
+    return _not(apply("xor", a, b)) if a.dtype == "bool" else apply("equal", a, b)
+
+
+def _of(operation: str) -> Callable[[Expression, onnx_ir.Node], Expression]:
+    return lambda x, _: apply(operation, x)
+
+
+_FLOAT: Final = ("float32",)
+_TRUTH: Final = ("bool",)
+
+UNARY: dict[str, tuple[Sequence[str], Callable[[Expression, onnx_ir.Node], Expression]]] = {
+    "Relu": (_FLOAT, lambda x, _: maximum(constant(0), x)),
+    "LeakyRelu": (
+        _FLOAT,
+        lambda x, node: _where_positive(x, x, multiply(constant(float_attribute(node, "alpha", 0.01)), x)),
+    ),
+    "ThresholdedRelu": (
+        _FLOAT,
+        lambda x, node: apply("where", apply("less", constant(float_attribute(node, "alpha", 1.0)), x), x, constant(0)),
+    ),
+    "Elu": (_FLOAT, lambda x, node: _exponential(x, float_attribute(node, "alpha", 1.0))),
+    "Selu": (
+        _FLOAT,
+        lambda x, node: _exponential(
+            x, float_attribute(node, "alpha", 1.67326319217681884), float_attribute(node, "gamma", 1.05070102214813232)
+        ),
+    ),
+    "Celu": (_FLOAT, _celu),
+    "HardSigmoid": (
+        _FLOAT,
+        lambda x, node: _hard_sigmoid(x, float_attribute(node, "alpha", 0.2), float_attribute(node, "beta", 0.5)),
+    ),
+    "HardSwish": (_FLOAT, _of("hard_swish")),
+    "Gelu": (_FLOAT, _gelu),
+    "Swish": (_FLOAT, _swish),
+    "Mish": (_FLOAT, _of("mish")),
+    "Softsign": (_FLOAT, lambda x, _: apply("divide", x, add(constant(1), apply("absolute", x)))),
+    "Softplus": (_FLOAT, _of("softplus")),
+    "Shrink": (_FLOAT, _shrink),
+    "Sigmoid": (_FLOAT, _of("sigmoid")),
+    "Tanh": (_FLOAT, _of("tanh")),
+    "Erf": (_FLOAT, _of("erf")),
+    "Exp": (_FLOAT, _of("exp")),
+    "Log": (_FLOAT, _of("log")),
+    "Sqrt": (_FLOAT, _of("sqrt")),
+    "Sin": (_FLOAT, _of("sin")),
+    "Cos": (_FLOAT, _of("cos")),
+    "Floor": (_FLOAT, _of("floor")),
+    "Ceil": (_FLOAT, _of("ceil")),
+    "Round": (_FLOAT, _of("rint")),
+    "Neg": (_NUMBERS, lambda x, _: apply("negative", x)),
+    "Abs": (_NUMBERS, lambda x, _: apply("absolute", x)),
+    "Sign": (_FLOAT, lambda x, _: _sign(x)),
+    "Reciprocal": (_FLOAT, lambda x, _: apply("divide", constant(1), x)),
+    "IsNaN": (_FLOAT, lambda x, _: _not(apply("equal", x, x))),
+    "IsInf": (_FLOAT, _is_infinite),
+    "Not": (_TRUTH, lambda x, _: _not(x)),
 }
-"""Expressions of operators with two operands, or any number of them."""
+"""Of operators with one operand: the dtypes they take here, and their expressions."""
+
+BINARY: dict[str, tuple[Sequence[str], Build]] = {
+    "Add": (_NUMBERS, add),
+    "Sum": (_FLOAT, add),
+    "Mean": (_FLOAT, add),
+    "Sub": (_NUMBERS, lambda a, b: apply("subtract", a, b)),
+    "Mul": (_NUMBERS, multiply),
+    "Div": (_NUMBERS, _divide),
+    "Max": (_NUMBERS, maximum),
+    "Min": (_NUMBERS, minimum),
+    "Equal": ((*_NUMBERS, *_TRUTH), _equal),
+    "Less": (_NUMBERS, lambda a, b: apply("less", a, b)),
+    "LessOrEqual": (_NUMBERS, lambda a, b: apply("less_or_equal", a, b)),
+    "Greater": (_NUMBERS, lambda a, b: apply("less", b, a)),
+    "GreaterOrEqual": (_NUMBERS, lambda a, b: apply("less_or_equal", b, a)),
+    "And": (_TRUTH, lambda a, b: apply("and", a, b)),
+    "Or": (_TRUTH, lambda a, b: apply("or", a, b)),
+    "Xor": (_TRUTH, lambda a, b: apply("xor", a, b)),
+}
+"""Of operators with two operands, or any number of them: the dtypes they take here, and their expressions."""
