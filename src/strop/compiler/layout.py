@@ -374,7 +374,8 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
     else:
         order, halo = ("any" if needs.output_order == "any" else "channels_last"), NO_HALO
     fill = _fill_of(operation) if halo else view.layout.fill
-    repeats = place > 0 and 0 in (view.layout.strides[operation.axis], view.layout.shape[operation.axis] - 1)
+    axis = operation.axis if operation.axis < len(view.layout.shape) else -1
+    repeats = place > 0 and 0 in (view.layout.strides[axis], view.layout.shape[axis] - 1)
     if (repeats or _is_ordered(view.layout, operation, order)) and (
         view.layout.halo.covers(halo) and view.layout.fill == fill and not _overreads(work, operation, view)
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from strop.compiler.kernels.attention import AttentionKernel
 from strop.compiler.kernels.border import BorderKernel
 from strop.compiler.kernels.contract import Kernel
 from strop.compiler.kernels.convolution import DirectConvolution
@@ -13,6 +14,7 @@ from strop.compiler.kernels.depthwise import DepthwiseConvolution
 from strop.compiler.kernels.gather import GatherKernel
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.inverted_residual import InvertedResidual
+from strop.compiler.kernels.matrix_product import MatrixProductKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
 from strop.compiler.kernels.resample import ResampleKernel
@@ -25,6 +27,8 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     WinogradConvolution(4),
     WinogradConvolution(2),
     DirectConvolution(),
+    AttentionKernel(),
+    MatrixProductKernel(),
     GlobalAverageKernel(),
     PoolKernel(),
     ResampleKernel(),

@@ -3,10 +3,10 @@
     y[a, l, h] = softmax over s of (scale * q[a, h, l] . k[a, h, s] + mask[a, h, l, s])  times  v[a, h, s]
 
 Scores are computed transposed, [key][query]. So the register tile (`matrix_tile.py`) takes the keys as its pixels from
-where they lie, and a block of 32 queries (16 where no more are left) as its vectors, packed transposed. In the softmax a
-lane is a query: maximum, exp and sum run down the keys without a shuffle and without a tail. And the product with the
+where they lie, and a block of 32 queries (16 where no more are left) as its vectors, packed transposed. In the softmax
+a lane is a query: maximum, exp and sum run down the keys without a shuffle and without a tail. And the product with the
 values takes queries as pixels 4 bytes apart and keys as steps; a head's values are packed in panels once. What comes of
-it is divided by the sums while it is copied to where it belongs, which is also where queries that are none are left out.
+it is divided by the sums while it is copied to where it belongs; what was computed for queries that are none is not.
 
 A unit is a block of one head; threads divide them. Every length, and every stride that depends on one, is a number of
 the record, so that the code is the same for all batches and sequences; but for the height of the tile over the keys,
@@ -30,7 +30,7 @@ from strop.compiler.kernels.cover import cover
 from strop.compiler.kernels.matrix_nest import passes_of, tiles_of
 from strop.compiler.kernels.matrix_tile import PANEL, STEP, Context, Tile
 from strop.compiler.kernels.operand_panels import copy_into_panels, transpose_into_panels
-from strop.compiler.kernels.record import Record, start_kernel
+from strop.compiler.kernels.record import start_kernel
 from strop.compiler.layouts import Layout
 
 BLOCK: Final = 2 * PANEL

@@ -120,8 +120,8 @@ class MatrixProduct(Problem):
 class Attention(Problem):
     """softmax(scale * query key^T + mask) value, the softmax over the keys, for each of A x H heads.
 
-    Inputs: queries A x H x L x D, keys A x H x S x D, values A x H x S x E, and perhaps a mask A x H x L x S, its strides
-    0 where it repeats. The output is A x L x H x E. There is no epilogue.
+    Inputs: queries A x H x L x D, keys A x H x S x D, values A x H x S x E, and perhaps a mask A x H x L x S, whose
+    strides are 0 where it repeats. The output is A x L x H x E. There is no epilogue.
     """
 
     scale: float = 1.0
@@ -192,8 +192,8 @@ class Code:
     """Emitted code: the entry's symbol, what its record's words hold, and every function it needs.
 
     arguments: "input0", "input1" ..., "output", "weights0" ..., "workspace", "begin", "end", in the record's order;
-    objects: LLVM IR by symbol; equal symbols are equal code, so kernels share functions. numbers: those of the arguments
-    that are numbers of the problem, so that the code serves other problems too.
+    objects: LLVM IR by symbol; equal symbols are equal code, so kernels share functions. numbers: those of the
+    arguments that are numbers of the problem, so that the code serves other problems too.
     """
 
     symbol: str

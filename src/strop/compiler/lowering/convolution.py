@@ -10,7 +10,7 @@ import onnx_ir
 
 from strop.compiler.expressions import Expression, add, channel, constant, multiply, operand
 from strop.compiler.layouts import Shape
-from strop.compiler.levels import Compute, Convolve
+from strop.compiler.levels import Compute, Convolve, MatrixMultiply
 from strop.compiler.lowering.scope import NotCovered, Scope
 from strop.passes.channel_affine import batch_norm_affine
 from strop.passes.graph import float_attribute, input_at, int_attribute, ints_attribute
@@ -130,15 +130,40 @@ def lower_gemm(node: onnx_ir.Node, scope: Scope) -> None:
 
 
 def lower_matmul(node: onnx_ir.Node, scope: Scope) -> None:
-    """MatMul by a constant matrix, whatever the rank of the first operand."""
-    if scope.constant(node.inputs[0]) is not None:
-        raise NotCovered("the first operand of a matrix product is constant")
+    """MatMul: rows times a constant matrix, or a product of matrices that are both computed."""
+    weights = scope.constant(node.inputs[1])
+    if weights is None or weights.ndim != 2 or scope.constant(node.inputs[0]) is not None:
+        _lower_product(node, scope)
+        return
     rows = scope.floats(node.inputs[0])
-    weights = scope.need_constant(node.inputs[1], "the second operand of a matrix product")
-    if weights.ndim != 2 or len(rows.shape) < 2:
-        raise NotCovered(f"a product of {len(rows.shape)} and {weights.ndim} axes")
     shape = (*rows.shape[:-1], weights.shape[1])
-    scope.add(Convolve(_matrix(weights.T), rows=True), [rows.name], shape, output=node.outputs[0], axis=-1)
+    name, output = rows.name, node.outputs[0]
+    if len(rows.shape) > 1:
+        scope.add(Convolve(_matrix(weights.T), rows=True), [name], shape, output=output, axis=-1)
+        return
+    name = scope.reshape(name, (1, *rows.shape))
+    name = scope.add(Convolve(_matrix(weights.T), rows=True), [name], (1, *shape), axis=-1)
+    scope.reshape(name, shape, output=output)
+
+
+def _lower_product(node: onnx_ir.Node, scope: Scope) -> None:
+    """A product of matrices that has no constant matrix behind it; a vector is a matrix of one row or one column."""
+    values = [scope.floats(value) for value in node.inputs]
+    shapes = [value.shape for value in values]
+    names = [value.name for value in values]
+    if len(shapes[0]) == 1:
+        names[0] = scope.reshape(names[0], (1, *shapes[0]))
+    if len(shapes[1]) == 1:
+        names[1] = scope.reshape(names[1], (*shapes[1], 1))
+    first, second = (scope.values[name].shape for name in names)
+    pairs = np.broadcast_shapes(first[:-2], second[:-2])
+    whole = (*pairs, first[-2], second[-1])
+    dropped = (len(shapes[0]) == 1, len(shapes[1]) == 1)
+    output = None if any(dropped) else node.outputs[0]
+    name = scope.add(MatrixMultiply(), names, whole, output=output, axis=-1)
+    if any(dropped):
+        rows = () if dropped[0] else (first[-2],)
+        scope.reshape(name, (*pairs, *rows, *(() if dropped[1] else (second[-1],))), output=node.outputs[0])
 
 
 def lower_batch_norm(node: onnx_ir.Node, scope: Scope) -> None:
