@@ -129,7 +129,8 @@ class WinogradConvolution:
         images = float(sum(layout.size * layout.itemsize for layout in (*problem.inputs, problem.output)))
         level = "memory" if filters > _FILTERS_IN_L3 else "l3"
         moved = {level: filters, "l2": images} if images <= _LARGE_BLOCK else {level: filters + images}
-        return Cost(2 * macs, macs / (2 * isa.lanes) / cycles, moved, 2e-6)
+        exposed = filters / 60e9  # of the filters' way into L2, what the products do not hide
+        return Cost(2 * macs, macs / (2 * isa.lanes) / cycles, moved, 2e-6 + exposed)
 
     def split(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Split:
         """Divides blocks of tiles times groups of output channels."""

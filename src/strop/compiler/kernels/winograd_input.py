@@ -36,6 +36,7 @@ class Word(IntEnum):
     TILE = auto()  # bytes from tile to tile in V
 
 
+_LINE = 64
 _POINTERS = (Word.SOURCE, Word.V, Word.BUFFER)
 
 
@@ -120,6 +121,7 @@ class _Emitter:
                         bits = f.convert("bitcast", value, self.isa.integers)
                         value = f.convert("bitcast", f.binary("and", bits, spread[row]), self.isa.vector)
                     pixels.append(value)
+                    f.prefetch(line, _LINE)  # for the next vector of channels
                 for row, value in enumerate(emit_input_transform(f, pixels)):
                     f.store(value, carried[0], row * vector)
                 moved = [f.offset(line, words[Word.PIXEL]) for line in carried[1:]]
@@ -139,6 +141,9 @@ class _Emitter:
         def tile(_: Number, carried: list[Value]) -> list[Value]:
             def row(_: Number, inner: list[Value]) -> list[Value]:
                 columns = [f.load(self.isa.vector, inner[0], x * self.column) for x in range(self.side)]
+                ahead = f.offset(inner[1], words[Word.TILE])
+                for place in places:
+                    f.prefetch(ahead, place)  # so that the stores need not wait for their lines
                 for place, value in zip(places, emit_input_transform(f, columns), strict=True):
                     f.store(value, inner[1], place)
                 return [f.offset(inner[0], vector), f.offset(inner[1], f.mul(words[Word.PLACE], self.side))]

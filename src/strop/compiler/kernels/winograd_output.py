@@ -123,6 +123,11 @@ class _Emitter:
             for y in range(side)
         ]
         channel = self.channel(number)
+        following = self.epilogue.move(self.epilogue.move(cursor, 3, self.size), 1, channel)
+        for x in range(self.size):  # so that the next tile's stores need not wait for their lines
+            column = self.epilogue.move(following, 3, x)
+            for y in range(self.size):
+                f.prefetch(self.epilogue.move(column, 2, y)[0])
         for x in range(self.size):
             column = self.epilogue.move(cursor, 3, x)
             for y, value in enumerate(emit_output_transform(f, [line[x] for line in lines])):
