@@ -134,6 +134,12 @@ def channels(expression: Expression) -> list[int]:
     return sorted(int(leaf.number) for leaf in leaves(expression) if leaf.operation == "channel")
 
 
+def flops(expression: Expression) -> int:
+    """Returns the operations that its code does for one element."""
+    own = OPERATIONS[expression.operation].flops if expression.operation in OPERATIONS else 0
+    return own + sum(map(flops, expression.arguments))
+
+
 def evaluate(expression: Expression, operands: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:
     """Returns its value in numpy, in the precision of the operands; channels must broadcast against them already."""
     if expression.operation == "operand":

@@ -17,11 +17,11 @@ pixels + vectors loads for pixels * vectors multiply-adds: 16 for 28 with the de
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from strop.compiler.emit import Function, Module, Number, Value, vector_of
-from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, operands
+from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, flops, operands
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.dot_product import DotProduct, FloatProduct, IntegerProduct
 
@@ -32,6 +32,7 @@ STEP = 4
 """Bytes of input channels a step consumes, of each pixel; a step's weights are this times PANEL bytes."""
 
 _LINE = 64
+_LONG = 12  # operations of an epilogue that is a loop
 
 
 def step_count(run: int, itemsize: int) -> int:
@@ -124,6 +125,7 @@ class _Emitter:
         pixels = [(y, x) for y in range(tile.rows) for x in range(tile.columns)]
         self.places = [y * tile.input_row + x * tile.input_pixel for y, x in pixels]
         self.pixels = pixels
+        self.has_loop = flops(tile.epilogue) >= _LONG and len(pixels) > 1
         self.numbers = Tile.numbers(tile.channels, tile.accumulator)
         self.panels = -(-tile.vectors * f.isa.lanes // PANEL)
 
@@ -131,6 +133,9 @@ class _Emitter:
         """Emits the tile: taps, each a run of passes; then the epilogue of every accumulator."""
         f, tile = self.f, self.tile
         count = len(self.pixels) * tile.vectors
+        if self.has_loop:
+            size = self.isa.vector_bytes
+            self.stack = f.op("ptr", f"alloca [{count * size} x i8], align {size}")
         kind = self.isa.vector if tile.accumulator == "float32" else self.isa.integers
         accumulators = self.start() + [f.zero(kind)] * (count * (tile.sets - 1))
         weights = [self.weights]
@@ -232,31 +237,59 @@ class _Emitter:
         return [*sums, *moved, ahead, soon, f.offset(pixel, steps * tile.input_step)]
 
     def finish(self, sums: list[Value]) -> None:
-        """Emits the epilogue and the stores."""
+        """Emits the epilogue and the stores; a long epilogue as a loop over pixels, which is shorter and as fast."""
+        tile = self.tile
+        channels = [
+            [self.f.load(self.isa.vector, self.channels, self.channel_place(j, i)) for i in range(tile.channels)]
+            for j in range(tile.vectors)
+        ]
+        if self.has_loop:
+            self.finish_in_loop(sums, channels)
+            return
+        for j in range(tile.vectors):
+            for p, (y, x) in enumerate(self.pixels):
+                output = self.f.offset(self.output, y * tile.output_row + x * tile.output_pixel)
+                extras = [
+                    self.f.offset(pointer, y * extra.row + x * extra.pixel)
+                    for extra, pointer in zip(tile.extras, self.extras, strict=True)
+                ]
+                self.store(sums[p * tile.vectors + j], j, channels[j], output, extras)
+
+    def finish_in_loop(self, sums: list[Value], channels: list[list[Value]]) -> None:
+        """Puts the sums on the stack and emits the epilogue once, for one pixel."""
+        f, tile, size = self.f, self.tile, self.isa.vector_bytes
+        stack = self.stack
+        for place, value in enumerate(sums):
+            f.store(value, stack, place * size, align=size)
+
+        def pixel(row: Number, column: Number) -> None:
+            at = f.offset(stack, f.mul(f.add(f.mul(row, tile.columns), column), tile.vectors * size))
+            output = f.offset(self.output, f.add(f.mul(row, tile.output_row), f.mul(column, tile.output_pixel)))
+            extras = [
+                f.offset(pointer, f.add(f.mul(row, extra.row), f.mul(column, extra.pixel)))
+                for extra, pointer in zip(tile.extras, self.extras, strict=True)
+            ]
+            for j in range(tile.vectors):
+                self.store(f.load(sums[0].type, at, j * size, align=size), j, channels[j], output, extras)
+
+        f.loop(tile.rows, lambda row, _: (f.loop(tile.columns, lambda column, _: pixel(row, column)), None)[1])
+
+    def store(self, value: Value, vector: int, channels: list[Value], output: Value, extras: Sequence[Value]) -> None:
+        """Finishes and stores one vector of a pixel that lies at `output`, and `extras` in the extra inputs."""
         f, tile, isa = self.f, self.tile, self.isa
         used = set(operands(tile.epilogue))
-        for j in range(tile.vectors):
-            lanes = tile.lanes if tile.lanes and j == tile.vectors - 1 else isa.lanes
-            channels = [f.load(isa.vector, self.channels, self.channel_place(j, i)) for i in range(tile.channels)]
-            for p, (y, x) in enumerate(self.pixels):
-                values = [sums[p * tile.vectors + j]]
-                for index, (extra, pointer) in enumerate(zip(tile.extras, self.extras, strict=True)):
-                    values.append(
-                        self.extra(extra, pointer, y * extra.row + x * extra.pixel, j, lanes)
-                        if index + 1 in used
-                        else Value("", "")
-                    )
-                result = emit_expression(f, tile.epilogue, values, channels, isa.lanes)
-                item = 1 if tile.output in ("uint8", "int8") else 4
-                place = y * tile.output_row + x * tile.output_pixel + j * isa.lanes * item
-                f.store_lanes(result, self.output, place, lanes=lanes)
+        lanes = tile.lanes if tile.lanes and vector == tile.vectors - 1 else isa.lanes
+        values = [value]
+        for index, (extra, pointer) in enumerate(zip(tile.extras, extras, strict=True), start=1):
+            values.append(self.extra(extra, pointer, vector, lanes) if index in used else Value("", ""))
+        result = emit_expression(f, tile.epilogue, values, channels, isa.lanes)
+        item = 1 if tile.output in ("uint8", "int8") else 4
+        f.store_lanes(result, output, vector * isa.lanes * item, lanes=lanes)
 
-    def extra(self, extra: Extra, pointer: Value, place: int, vector: int, lanes: int) -> Value:
+    def extra(self, extra: Extra, pointer: Value, vector: int, lanes: int) -> Value:
         """Loads a vector of an extra input."""
         f, kind = self.f, LLVM_TYPES[extra.dtype]
         if extra.broadcast:
-            return f.splat(f.load(kind, pointer, place), self.isa.lanes)
+            return f.splat(f.load(kind, pointer), self.isa.lanes)
         item = 1 if kind == "i8" else 4
-        return f.load_lanes(
-            vector_of(kind, self.isa.lanes), pointer, place + vector * self.isa.lanes * item, lanes=lanes
-        )
+        return f.load_lanes(vector_of(kind, self.isa.lanes), pointer, vector * self.isa.lanes * item, lanes=lanes)

@@ -21,7 +21,6 @@ from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Cost, Needs, Pointwise, Problem, Split
 from strop.compiler.kernels.nest import Axis, axes_of, units, walk_units
 from strop.compiler.kernels.record import pack_channels, start_kernel
-from strop.compiler.operations import OPERATIONS
 
 _CHUNK = 2048
 """Elements of a long inner axis that make one step of a loop which can be divided; a multiple of all blocks."""
@@ -64,7 +63,11 @@ class PointwiseKernel:
         moved = sum(layout.size * layout.itemsize for layout in (problem.output, *problem.inputs))
         inner = axes_of(problem)[-1]
         apart = _is_apart(problem, inner)
-        return Cost(_flops(problem) * problem.output.size, 0.02 if any(apart) else 0.25, {"l3": float(moved)})
+        return Cost(
+            expressions.flops(problem.epilogue) * problem.output.size,
+            0.02 if any(apart) else 0.25,
+            {"l3": float(moved)},
+        )
 
     def split(self, problem: Problem, schedule: PointwiseSchedule, isa: Isa) -> Split:
         """Divides the outer loops."""
@@ -131,14 +134,6 @@ def _tensors(problem: Problem) -> list[tuple[str, int]]:
 def _is_apart(problem: Problem, inner: Axis) -> list[bool]:
     pairs = zip(_tensors(problem), inner.strides, strict=True)
     return [stride not in (0, size) for (_, size), stride in pairs]
-
-
-def _flops(problem: Problem) -> int:
-    def count(node: expressions.Expression) -> int:
-        own = OPERATIONS[node.operation].flops if node.operation in OPERATIONS else 0
-        return own + sum(count(argument) for argument in node.arguments)
-
-    return count(problem.epilogue)
 
 
 def _row(
