@@ -6,10 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.compiler.isa import Isa
+from strop.compiler.isa import Isa, get_isa
 from strop.compiler.kernels.border import BorderKernel
 from strop.compiler.kernels.contract import Border
 from strop.compiler.layouts import Halo, Layout, array_of, channels_last
+from strop.compiler.link import check_closed
+from strop.compiler.machine_code import generate
 from tests.numerics.kernels.harness import Buffer, every_isa, ranges, run_kernel
 
 KERNEL = BorderKernel()
@@ -56,3 +58,9 @@ def test_the_halo_and_nothing_else_becomes_zero(
     records = [[buffer, *part] for part in ranges(split.units, split.grain, parts)]
     (result,) = run_kernel(code.objects, isa, code.symbol, *records)
     assert not result[written.astype(bool)].any()
+
+
+def test_code_for_neon_needs_nothing_from_outside() -> None:
+    isa, problem = get_isa("armv8.2+dotprod"), Border((), channels_last((1, 21, 5, 4), halo=Halo(1, 1, 1, 2)))
+    code = KERNEL.emit(problem, KERNEL.candidates(problem, isa)[0], isa)
+    check_closed([generate(ir, isa) for ir in code.objects.values()])

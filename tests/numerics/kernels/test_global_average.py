@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler import expressions
-from strop.compiler.isa import Isa
+from strop.compiler.isa import Isa, get_isa
 from strop.compiler.kernels import references
 from strop.compiler.kernels.contract import Pool
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.layouts import channels_last
+from strop.compiler.link import check_closed
+from strop.compiler.machine_code import generate
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 KERNEL = GlobalAverageKernel()
@@ -61,3 +63,9 @@ def test_its_epilogue_is_applied_and_nan_is_kept(isa: Isa) -> None:
     got = run_problem(KERNEL, problem, isa, [x], channels=[bias])
     np.testing.assert_allclose(got, references.pool(problem, [x], [bias]), rtol=1e-6, atol=1e-6)
     assert np.flatnonzero(np.isnan(got[0, :, 0, 0])).tolist() == [35]
+
+
+def test_code_for_neon_needs_nothing_from_outside() -> None:
+    isa, problem = get_isa("armv8.2+dotprod"), problem_of(1, 37, 5, 4)
+    code = KERNEL.emit(problem, KERNEL.candidates(problem, isa)[0], isa)
+    check_closed([generate(ir, isa) for ir in code.objects.values()])

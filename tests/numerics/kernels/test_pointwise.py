@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler import expressions
-from strop.compiler.isa import Isa
+from strop.compiler.isa import Isa, get_isa
 from strop.compiler.kernels import references
 from strop.compiler.kernels.contract import Pointwise
 from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.layouts import Halo, Layout, channels_last, dense
+from strop.compiler.link import check_closed
+from strop.compiler.machine_code import generate
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 EXTENTS = st.sampled_from([1, 2, 3, 4, 5, 8, 15, 16, 17, 21, 33])
@@ -152,3 +155,13 @@ def test_nan_passes_through(isa: Isa) -> None:
     arrays[0][0, 3], arrays[1][0, 18] = np.nan, np.nan
     got = run_problem(PointwiseKernel(), problem, isa, arrays)
     np.testing.assert_array_equal(got, np.maximum(*arrays))
+
+
+@pytest.mark.parametrize("kernel", [PointwiseKernel(), CopyKernel()], ids=lambda kernel: kernel.family)
+def test_code_for_neon_needs_nothing_from_outside(kernel: PointwiseKernel | CopyKernel) -> None:
+    isa, shape = get_isa("armv8.2+dotprod"), (1, 3, 9, 7)
+    quantized = expressions.cast(expressions.apply("rint", expressions.operand(0)), "uint8")
+    problem = Pointwise((dense(shape),), channels_last(shape, "uint8"), quantized)
+    assert kernel.accepts(problem, isa) == ""
+    code = kernel.emit(problem, kernel.candidates(problem, isa)[0], isa)  # type: ignore[arg-type]
+    check_closed([generate(ir, isa) for ir in code.objects.values()])
