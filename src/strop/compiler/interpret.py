@@ -20,6 +20,7 @@ from strop.compiler.levels import (
     MatrixMultiply,
     Operation,
     PoolWindow,
+    Recur,
     Resample,
     Reshape,
     Slice,
@@ -63,6 +64,8 @@ def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Va
         operands[0] = references.resample(same, inputs[:1])
     elif isinstance(core, Gather):
         operands[0] = _gather(core, inputs, output)
+    elif isinstance(core, Recur):
+        operands[0] = _recur(core, inputs, output)
     elif isinstance(core, MatrixMultiply):
         operands[0] = references.matrix_product(inputs).astype(np.float32)
     elif isinstance(core, Attend):
@@ -119,6 +122,18 @@ def _interleave(core: Interleave, inputs: Sequence[np.ndarray], output: Value) -
     for start, array in zip(core.starts(output.shape), inputs, strict=True):
         result[tuple(slice(first, None, step) for first, step in zip(start, core.steps, strict=True))] = array
     return result
+
+
+def _recur(core: Recur, inputs: Sequence[np.ndarray], output: Value) -> np.ndarray:
+    problem = contract.Recurrence(
+        tuple(map(_plain, inputs)),
+        dense(output.shape),
+        cell=core.cell,
+        reverse=core.reverse,
+        given=core.given,
+        finals=core.finals,
+    )
+    return references.recurrence(problem, inputs, core.weights, core.vectors).astype(np.float32)
 
 
 def _gather(core: Gather, inputs: Sequence[np.ndarray], output: Value) -> np.ndarray:

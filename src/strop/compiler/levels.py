@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from strop.compiler.cells import Cell
 from strop.compiler.expressions import IDENTITY, Expression
 from strop.compiler.layouts import Shape
 
@@ -212,6 +213,25 @@ class Block:
         return f"block [{'; '.join(str(operation.core) for operation in self.graph.operations)}]"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Recur:
+    """A cell over time, given the input's share of every gate: inputs, output, the other fields as `Recurrence` says.
+
+    weights: the recurrent ones, directions x (gates * units) x units; vectors: the cell's, of all directions in a row.
+    """
+
+    cell: Cell
+    weights: np.ndarray
+    reverse: tuple[bool, ...]
+    given: tuple[str, ...] = ()
+    finals: tuple[str, ...] = ()
+    vectors: tuple[np.ndarray, ...] = ()
+
+    def __str__(self) -> str:
+        ways = " and ".join("backward" if each else "forward" for each in self.reverse)
+        return f"{self.cell} of {self.weights.shape[2]} {ways}"
+
+
 Core = (
     Convolve
     | PoolWindow
@@ -226,6 +246,7 @@ Core = (
     | Block
     | MatrixMultiply
     | Attend
+    | Recur
 )
 """What an operation computes before its epilogue."""
 
@@ -275,7 +296,9 @@ class Operation:
         """The first of its inputs that the epilogue reads, or would: those before are the core's alone."""
         if isinstance(self.core, (MatrixMultiply, Gather)):
             return 2
-        return len(self.inputs) if isinstance(self.core, Attend) else 0 if isinstance(self.core, Compute) else 1
+        if isinstance(self.core, (Attend, Recur)):
+            return len(self.inputs)
+        return 0 if isinstance(self.core, Compute) else 1
 
     @property
     def has_code(self) -> bool:

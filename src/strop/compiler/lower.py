@@ -35,6 +35,7 @@ from strop.compiler.lowering.pointwise import (
 )
 from strop.compiler.lowering.pooling import lower_global_pool, lower_pool, lower_reduce_mean
 from strop.compiler.lowering.quantized import lower_dequantize, lower_quantize, lower_quantized_convolution
+from strop.compiler.lowering.recurrent import lower_recurrent
 from strop.compiler.lowering.resizing import lower_resize
 from strop.compiler.lowering.scope import NotCovered, Scope
 from strop.compiler.lowering.shapes import (
@@ -106,6 +107,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "GatherND": lower_gather_nd,
     "DepthToSpace": lower_depth_to_space,
     "SpaceToDepth": lower_space_to_depth,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), lower_recurrent),
     "ConstantOfShape": lower_constant_of_shape,
     "Shape": lower_shape,
     "Size": lower_shape,

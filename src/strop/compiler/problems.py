@@ -18,10 +18,22 @@ from strop.compiler.kernels.contract import (
     Pointwise,
     Pool,
     Problem,
+    Recurrence,
     Resampling,
 )
 from strop.compiler.layouts import NO_HALO, Layout, Shape, channels_last
-from strop.compiler.levels import Attend, Block, Convolve, Gather, MatrixMultiply, Operation, PoolWindow, Resample
+from strop.compiler.levels import (
+    Attend,
+    Block,
+    Compute,
+    Convolve,
+    Gather,
+    MatrixMultiply,
+    Operation,
+    PoolWindow,
+    Recur,
+    Resample,
+)
 
 
 def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: Layout) -> Problem:
@@ -87,6 +99,9 @@ def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: La
         shape = (*inputs[0].shape[:3], inputs[1].shape[2])
         mask = [broadcast(layout, shape) for layout in inputs[3:]]
         return Attention((*inputs[:3], *mask), output, scale=core.scale)
+    if isinstance(core, Recur):
+        layouts = tuple(replace(layout, halo=NO_HALO) for layout in inputs)
+        return Recurrence(layouts, output, cell=core.cell, reverse=core.reverse, given=core.given, finals=core.finals)
     if isinstance(core, Block):
         return _block(core, operation.inputs, inputs, output)
     operands = [_channel_second(broadcast(layout, output.shape), operation.axis) for layout in inputs]

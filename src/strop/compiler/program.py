@@ -14,7 +14,7 @@ from strop.compiler.isa.table import Isa, get_isa
 from strop.compiler.kernels.contract import Code, Problem
 from strop.compiler.layout import lay_out
 from strop.compiler.layouts import ALIGNMENT, SLACK
-from strop.compiler.levels import Block, Convolve, Graph
+from strop.compiler.levels import Block, Convolve, Graph, Recur
 from strop.compiler.link import link
 from strop.compiler.lower import lower, prepare
 from strop.compiler.machine_code import compile_objects
@@ -151,9 +151,11 @@ def _packed(task: PlanTask, isa: Isa) -> list[np.ndarray]:
     if isinstance(core, Block):
         weights, channels = block_weights(operation)
         return task.kernel.pack(task.problem, task.schedule, isa, weights, channels)
-    weights = core.weights if isinstance(core, Convolve) else np.empty(0, np.float32)
+    weights = core.weights if isinstance(core, (Convolve, Recur)) else np.empty(0, np.float32)
     if isinstance(core, Convolve) and core.bias is not None:
         channels.append(core.bias)
+    if isinstance(core, Recur):
+        channels.extend(core.vectors)
     return task.kernel.pack(task.problem, task.schedule, isa, weights, channels)
 
 

@@ -17,6 +17,7 @@ from strop.compiler.kernels.inverted_residual import InvertedResidual
 from strop.compiler.kernels.matrix_product import MatrixProductKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
+from strop.compiler.kernels.recurrent import RecurrentKernel
 from strop.compiler.kernels.resample import ResampleKernel
 from strop.compiler.kernels.winograd import WinogradConvolution
 
@@ -31,6 +32,7 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     MatrixProductKernel(),
     GlobalAverageKernel(),
     PoolKernel(),
+    RecurrentKernel(),
     ResampleKernel(),
     GatherKernel(),
     CopyKernel(),

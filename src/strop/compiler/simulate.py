@@ -22,10 +22,11 @@ from strop.compiler.kernels.contract import (
     Pointwise,
     Pool,
     Problem,
+    Recurrence,
     Resampling,
 )
 from strop.compiler.layouts import NO_HALO, Halo, Layout
-from strop.compiler.levels import Convolve
+from strop.compiler.levels import Convolve, Recur
 from strop.compiler.plan import ProgramPlan
 from strop.compiler.problems import block_weights, problem_of
 from strop.compiler.views import Step, View, ViewGraph, constant_bytes
@@ -92,6 +93,8 @@ def run_step(step: Step, problem: Problem, locate: Memory) -> None:
         result = references.matrix_product(inputs)
     elif isinstance(problem, Attention):
         result = references.attention(problem, inputs)
+    elif isinstance(problem, Recurrence) and isinstance(core, Recur):
+        result = references.recurrence(problem, inputs, core.weights, core.vectors)
     elif isinstance(problem, Gathering):
         result = references.gather(problem, inputs)
     else:

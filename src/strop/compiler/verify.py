@@ -19,6 +19,7 @@ from strop.compiler.levels import (
     MatrixMultiply,
     Operation,
     PoolWindow,
+    Recur,
     Resample,
     Reshape,
     Transpose,
@@ -92,6 +93,16 @@ def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
         for mask in inputs[3:]:
             scores = (*query[:3], key[2])
             _check(len(mask) == 4 and np.broadcast_shapes(mask, scores) == scores, place, "has a mask of another shape")
+    elif isinstance(core, Recur):
+        length, batch, wide = inputs[0]
+        directions, outputs, units = core.weights.shape
+        _check(directions == len(core.reverse) and outputs == core.cell.gates * units, place, "has other weights")
+        _check(wide == directions * core.cell.gates * -(-units // 16) * 16, place, "has other gates")
+        _check(output == (length + len(core.finals), batch, directions * units), place, "has another shape")
+        _check(len(core.vectors) == core.cell.vectors, place, "has other vectors")
+        for name, shape in zip(core.given, inputs[1:], strict=True):
+            expected = (1, batch, 1) if name == "lengths" else (directions, batch, units)
+            _check(shape == expected, place, f"has {name} of {shape}")
     elif isinstance(core, PoolWindow):
         _check(output[:2] == inputs[0][:2], place, "changes images or channels")
     if operation.has_code:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from strop.compiler.cells import EMPTY, Cell
 from strop.compiler.expressions import IDENTITY, Expression
 from strop.compiler.isa.table import Isa
 from strop.compiler.layouts import NO_HALO, Halo, Layout
@@ -125,6 +126,43 @@ class Attention(Problem):
     """
 
     scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence(Problem):
+    """A cell (`cells.py`) over time, in one direction or two; `reverse` says of each whether it goes backwards.
+
+    inputs[0]: T x B x W, the input's share of every gate, [direction][block of 16 units][gate][16]. More inputs as
+    `given` names them: "hidden" and "cell", D x B x H, the states before the first step (else zeros), and "lengths",
+    1 x B x 1, int32: how many steps each sequence has. output: (T + finals) x B x (D * H): the hidden state after each
+    step, zeros behind a sequence's end; then, as `finals` names them, "hidden" and "cell" after the last step.
+    There is no epilogue; the vectors of `pack` are the cell's, of all directions in a row.
+    """
+
+    cell: Cell = EMPTY
+    reverse: tuple[bool, ...] = (False,)
+    given: tuple[str, ...] = ()
+    finals: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.inputs[0].shape[0]
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.inputs[0].shape[1]
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return self.output.shape[2] // len(self.reverse)
+
+    def operand(self, name: str) -> Layout | None:
+        """Returns the layout of the "input" or of one of `given`; None where there is none."""
+        names = ("input", *self.given)
+        return self.inputs[names.index(name)] if name in names else None
 
 
 @dataclass(frozen=True, slots=True)

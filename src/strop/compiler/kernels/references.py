@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from strop.compiler.cells import CELL, HIDDEN, INPUTS, PLACES, SUMS
 from strop.compiler.expressions import evaluate
 from strop.compiler.kernels.contract import (
     Attention,
@@ -15,6 +16,7 @@ from strop.compiler.kernels.contract import (
     Pointwise,
     Pool,
     Problem,
+    Recurrence,
     Resampling,
 )
 
@@ -165,6 +167,42 @@ def attention(problem: Attention, inputs: Sequence[np.ndarray]) -> np.ndarray:
     shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
     return np.asarray(np.einsum("ahls,ahse->alhe", shares, value))
+
+
+def recurrence(
+    problem: Recurrence, inputs: Sequence[np.ndarray], weights: np.ndarray, vectors: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Returns the states of all steps, as ONNX defines the operators, in float64."""
+    cell, units, batch = problem.cell, problem.units, problem.batch
+    named = dict(zip(("input", *problem.given), inputs, strict=True))
+    lengths = np.full(batch, problem.steps)
+    if "lengths" in named:
+        lengths = np.clip(named["lengths"].reshape(-1), 0, problem.steps)
+    whole = np.zeros(problem.output.shape)
+    shares = named["input"].astype(np.float64).reshape(problem.steps, batch, len(problem.reverse), -1, cell.gates, 16)
+    for direction, is_reverse in enumerate(problem.reverse):
+        own = slice(direction * units, (direction + 1) * units)
+        matrices = weights[direction].astype(np.float64).reshape(cell.gates, units, units)
+        channels = [vector.reshape(len(problem.reverse), units)[direction].astype(np.float64) for vector in vectors]
+        for row in range(batch):
+            states = np.zeros((PLACES, units))
+            for place, name in ((HIDDEN, "hidden"), (CELL, "cell")):
+                if name in named:
+                    states[place] = named[name][direction, row]
+            steps = range(lengths[row])
+            for step in reversed(steps) if is_reverse else steps:
+                share = shares[step, row, direction].transpose(1, 0, 2).reshape(cell.gates, -1)[:, :units]
+                for phase in cell.phases:
+                    for gate in phase.gates:
+                        product = matrices[gate] @ states[phase.source]
+                        states[SUMS + gate] = product if gate in phase.apart else product + share[gate]
+                        states[INPUTS + gate] = share[gate]
+                    for place, expression in phase.results:
+                        states[place] = evaluate(expression, list(states), channels)
+                whole[step, row, own] = states[HIDDEN]
+            for place, name in enumerate(problem.finals):
+                whole[problem.steps + place, row, own] = states[HIDDEN if name == "hidden" else CELL]
+    return whole
 
 
 def matrix_product(inputs: Sequence[np.ndarray]) -> np.ndarray:
