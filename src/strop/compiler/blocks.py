@@ -1,4 +1,4 @@
-"""Makes blocks: depthwise convolutions with the 1x1 convolutions round them, where one kernel for all of them pays.
+"""Makes blocks: depthwise convolutions with the 1x1 convolutions round them, and gates with the products behind them.
 
 What lies between is several times as large as what goes in and comes out. Where it would leave the caches, or nearly,
 a block keeps it in them. It pays no more where maps are small and weights many: a block reads its weights anew for
@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from strop.compiler.levels import Block, Convolve, Graph, Operation, Value
+from strop.compiler.expressions import multiply, operand
+from strop.compiler.levels import Block, Compute, Convolve, Graph, Operation, Value
 
 LEAST_BYTES: Final = 2**20
 """Bytes that must be saved from going through memory, for a block to pay."""
@@ -47,11 +48,48 @@ def make_blocks(graph: Graph) -> Graph:
         for place in places:
             operations[place or 0] = None
         operations[places[-1] or 0] = _block(graph, chosen)
+    return _rebuilt(graph, operations)
+
+
+def _rebuilt(graph: Graph, operations: Sequence[Operation | None]) -> Graph:
+    """Returns the graph with these operations, and the values that they still have."""
     kept = [operation for operation in operations if operation is not None]
     names = {name for operation in kept for name in (*operation.inputs, operation.output)}
     names.update((*graph.inputs, *graph.outputs))
     values = {name: value for name, value in graph.values.items() if name in names}
     return replace(graph, operations=tuple(kept), values=values)
+
+
+def gate_products(graph: Graph) -> Graph:
+    """Returns the graph with products of an image and a number a channel inside the 1x1 convolutions that read them."""
+    consumers = graph.consumers()
+    operations: list[Operation | None] = list(graph.operations)
+    for index, operation in enumerate(graph.operations):
+        gate = _gate_of(graph, operation)
+        readers = consumers[operation.output]
+        if gate is None or len(readers) != 1 or operation.output in graph.outputs:
+            continue
+        reader = graph.operations[readers[0]]
+        if not _is_pointwise(reader) or operation.output in reader.inputs[1:]:
+            continue
+        operations[index] = None
+        operations[readers[0]] = _block(graph, [gate, reader])
+    return _rebuilt(graph, operations)
+
+
+def _gate_of(graph: Graph, operation: Operation) -> Operation | None:
+    """Returns an operation as an image (its input 0) times a gate, None where it is none."""
+    if not isinstance(operation.core, Compute) or len(operation.inputs) != 2 or operation.axis != 1:
+        return None
+    if operation.epilogue not in (multiply(operand(0), operand(1)), multiply(operand(1), operand(0))):
+        return None
+    shape = graph.values[operation.output].shape
+    image, gate = sorted(operation.inputs, key=lambda name: graph.values[name].shape != shape)
+    if len(shape) != 4 or shape[2:] == (1, 1) or graph.values[image].shape != shape:
+        return None
+    if graph.values[gate].shape != (*shape[:2], 1, 1) or gate in graph.constants:
+        return None
+    return replace(operation, inputs=(image, gate), epilogue=multiply(operand(0), operand(1)))
 
 
 def _is_depthwise(operation: Operation) -> bool:

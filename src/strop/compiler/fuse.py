@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from strop.compiler.blocks import make_blocks
+from strop.compiler.blocks import gate_products, make_blocks
 from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute
 from strop.compiler.fuse_joins import behind_phases, join_slices
 from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Resample, Reshape, Value
@@ -25,7 +25,7 @@ MOST_LEAVES: Final = 24
 
 def fuse(graph: Graph) -> Graph:
     """Returns the graph with its operations fused."""
-    for step in (join_slices, behind_phases, flatten_into_convolution, fuse_epilogues, make_blocks):
+    for step in (join_slices, behind_phases, flatten_into_convolution, fuse_epilogues, make_blocks, gate_products):
         graph = step(graph)
     return graph
 

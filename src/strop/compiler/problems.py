@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from strop.compiler.expressions import IDENTITY, operand
+from strop.compiler.expressions import LLVM_TYPES, operand
 from strop.compiler.kernels.contract import (
     Attention,
     Border,
@@ -105,9 +105,18 @@ def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: La
     if isinstance(core, Block):
         return _block(core, operation.inputs, inputs, output)
     operands = [_channel_second(broadcast(layout, output.shape), operation.axis) for layout in inputs]
-    if epilogue == IDENTITY:  # a copy of any dtype
-        epilogue = operand(0, inputs[0].dtype)
-    return Pointwise(tuple(operands), _channel_second(output, operation.axis), epilogue, channels)
+    output = _channel_second(output, operation.axis)
+    if epilogue.operation == "operand" and len(operands) == 1 and operands[0].dtype == output.dtype:
+        operands, output = [_as_moved(operands[0])], _as_moved(output)
+        epilogue = operand(0, output.dtype)
+    return Pointwise(tuple(operands), output, epilogue, channels)
+
+
+def _as_moved(layout: Layout) -> Layout:
+    """Returns the layout with a dtype of the same size that there is code for: a copy need not know what it moves."""
+    if layout.dtype in LLVM_TYPES:
+        return layout
+    return replace(layout, dtype={1: "uint8", 2: "int16", 4: "int32", 8: "int64"}.get(layout.itemsize, layout.dtype))
 
 
 def _matrix_product(inputs: Sequence[Layout], output: Layout) -> MatrixProduct:
@@ -146,8 +155,12 @@ def _block(core: Block, names: Sequence[str], inputs: Sequence[Layout], output: 
     """Returns the problem of a block: its stages on layouts of their own, the first and the last on the block's."""
     layouts = dict(zip(names, (replace(layout, halo=NO_HALO) for layout in inputs), strict=True))
     last = core.graph.operations[-1].output
-    stages, operands = [], []
+    stages, operands, gate = [], [], 0
     for operation in core.graph.operations:
+        if isinstance(operation.core, Compute):  # an image times a gate
+            layouts[operation.output] = layouts[operation.inputs[0]]
+            gate = names.index(operation.inputs[1])
+            continue
         value = core.graph.values[operation.output]
         layouts[operation.output] = output if operation.output == last else channels_last(value.shape, value.dtype)
         stage = problem_of(operation, [layouts[name] for name in operation.inputs], layouts[operation.output])
@@ -155,7 +168,7 @@ def _block(core: Block, names: Sequence[str], inputs: Sequence[Layout], output: 
         stages.append(stage)
         operands.append(tuple(names.index(name) for name in operation.inputs[1:]))
     count = sum(stage.channels for stage in stages)
-    return FusedBlock(tuple(inputs), output, channels=count, stages=tuple(stages), operands=tuple(operands))
+    return FusedBlock(tuple(inputs), output, channels=count, stages=tuple(stages), operands=tuple(operands), gate=gate)
 
 
 def block_weights(operation: Operation) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -12,6 +12,7 @@ from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.depthwise import DepthwiseConvolution
 from strop.compiler.kernels.gather import GatherKernel
+from strop.compiler.kernels.gated_product import GatedProduct
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.inverted_residual import InvertedResidual
 from strop.compiler.kernels.matrix_product import MatrixProductKernel
@@ -23,6 +24,7 @@ from strop.compiler.kernels.winograd import WinogradConvolution
 
 KERNELS: Final[tuple[Kernel, ...]] = (
     InvertedResidual(),
+    GatedProduct(),
     StemConvolution(),
     DepthwiseConvolution(),
     WinogradConvolution(4),

@@ -12,7 +12,8 @@ import numpy as np
 from strop.compiler.cells import EMPTY, Cell
 from strop.compiler.expressions import IDENTITY, Expression
 from strop.compiler.isa.table import Isa
-from strop.compiler.layouts import NO_HALO, Halo, Layout
+from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape
+from strop.compiler.statistics import Program
 
 Schedule = Any
 """The numbers that schedule a kernel (tile, blocks, unrolling): a frozen dataclass of its family, short as text."""
@@ -68,12 +69,14 @@ class FusedBlock(Problem):
 
     inputs[0] is the first stage's image; the stages' own inputs after the first, and outputs before the last, say
     shapes and types only. operands: for each stage the inputs of the block that its epilogue reads as operands 1, 2 ...
-    Its own epilogue does nothing; `channels` counts the vectors of all stages. Weights are those of all stages, flat,
+    gate: which input the first stage's image is multiplied by, one number an image and channel; 0: none. Its own
+    epilogue does nothing; `channels` counts the vectors of all stages. Weights are those of all stages, flat,
     one after the other, and so are the vectors.
     """
 
     stages: tuple[Convolution, ...] = ()
     operands: tuple[tuple[int, ...], ...] = ()
+    gate: int = 0
 
     def parts(
         self, weights: np.ndarray, channels: Sequence[np.ndarray]
@@ -107,6 +110,22 @@ class Pointwise(Problem):
 
     Layouts may differ in their order of axes: this is also how NCHW becomes NHWC and back.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics(Problem):
+    """A reduction or normalization of `prologue`(inputs), whose elements have the shape `extents`, over `axes`.
+
+    groups: parts of axis 1 that are groups of their own where axis 1 is among `axes`. Of the output of a reduction the
+    axes have one element. In the prologue operand i is inputs[i]; in the epilogue operand 0 is the result. Inputs
+    broadcast to `extents`, those of a reduction's epilogue to the output's shape.
+    """
+
+    program: Program = Program("", ())
+    axes: tuple[int, ...] = ()
+    extents: Shape = ()
+    groups: int = 1
+    prologue: Expression = IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +215,14 @@ class Border(Problem):
 class Needs:
     """What a kernel asks of the layouts: zeros around input 0, its order of axes, and the output's.
 
-    input_order, output_order: "channels_last", "dense" (as the user's arrays), or "any".
+    input_order, output_order: "channels_last", "dense" (as the user's arrays), or "any". in_place: whether the output may
+    lie where an operand does.
     """
 
     halo: Halo = NO_HALO
     input_order: str = "channels_last"
     output_order: str = "channels_last"
+    in_place: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +300,16 @@ class Kernel(Protocol):
 
 
 @runtime_checkable
+class AnyLength(Protocol):
+    """What a kernel also offers whose code serves problems of other lengths, which are numbers of its record."""
+
+    def general(self, problem: Problem) -> Problem:
+        """Returns a problem that has the same code: equal for all that share it."""
+
+    def numbers(self, problem: Problem, schedule: Schedule, isa: Isa) -> Mapping[str, int]:
+        """Returns the numbers that the code is given for this problem (`Code.numbers`)."""
+
+
 class WeightCheck(Protocol):
     """What an algorithm that is not safe for every weight also offers (Winograd)."""
 

@@ -60,6 +60,8 @@ class InvertedResidual:
         """Accepts float32 blocks of a 1x1 convolution or a stem, a depthwise one, a 1x1 one; either end may lack."""
         if not isinstance(problem, FusedBlock):
             return "not a block"
+        if problem.gate:
+            return "it has a gate"
         roles = _roles(problem)
         if roles is None:
             return "no depthwise convolution between matrix products"

@@ -71,7 +71,7 @@ def block(
     problem: FusedBlock, inputs: Sequence[np.ndarray], weights: np.ndarray, channels: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
     """Returns what a block's stages compute one after the other, in float64."""
-    value = inputs[0]
+    value = inputs[0] * inputs[problem.gate].astype(np.float64) if problem.gate else inputs[0]
     for (stage, own, vectors), extras in zip(problem.parts(weights, channels), problem.operands, strict=True):
         value = convolution(stage, [value, *(inputs[index] for index in extras)], own, vectors)
     return value
