@@ -19,8 +19,16 @@ from strop.compiler import arithmetic, emit
 from strop.compiler.emit import Function, Value
 from strop.compiler.operations import OPERATIONS
 
-LLVM_TYPES: Final = {"float32": "float", "int64": "i64", "int32": "i32", "uint8": "i8", "int8": "i8", "bool": "i8"}
-"""LLVM's element types in memory by numpy's names."""
+LLVM_TYPES: Final = {
+    "float32": "float",
+    "int64": "i64",
+    "int32": "i32",
+    "int16": "i16",
+    "uint8": "i8",
+    "int8": "i8",
+    "bool": "i8",
+}
+"""LLVM's element types in memory by numpy's names; int16 stands for whatever has two bytes and is only moved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ import onnx_ir
 
 from strop.compiler.asking import asking, usual_layouts
 from strop.compiler.choose import NoKernelError
-from strop.compiler.expressions import LLVM_TYPES
 from strop.compiler.isa.table import Isa, get_isa
 from strop.compiler.levels import Convolve, Graph, Operation, Value
 from strop.compiler.lower import Lowered, lower, prepare, values_read
@@ -132,7 +131,8 @@ def _without_kernel(graph: Graph, isa: Isa, winograd: Literal["auto", "off"]) ->
 
 
 def _dtype_reason(graph: Graph, operation: Operation) -> str:
-    strange = {graph.values[name].dtype for name in (*operation.inputs, operation.output)} - set(LLVM_TYPES)
+    dtypes = {graph.values[name].dtype for name in (*operation.inputs, operation.output)}
+    strange = {dtype for dtype in dtypes if np.dtype(dtype).itemsize not in (1, 2, 4, 8)}
     return f"values of {', '.join(sorted(strange))}" if strange else ""
 
 

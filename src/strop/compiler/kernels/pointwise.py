@@ -199,4 +199,4 @@ def store_apart(f: Function, value: Value, pointer: Value, by: int, stride: int,
 
 
 def _size_of(element: str) -> int:
-    return {"float": 4, "i64": 8, "i32": 4, "i8": 1}[element]
+    return {"float": 4, "i64": 8, "i32": 4, "i16": 2, "i8": 1}[element]
