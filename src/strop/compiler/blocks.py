@@ -31,7 +31,7 @@ def make_blocks(graph: Graph) -> Graph:
         before = _only_reader(graph, operation.inputs[0], producers, consumers)
         front = None
         if before is not None and (_is_front(graph.operations[before], graph)):
-            front = graph.operations[before] if operations[before] is not None else None
+            front = operations[before] if operations[before] is graph.operations[before] else None
         after = consumers[operation.output]
         back = None
         if len(after) == 1 and operation.output not in graph.outputs and len(operation.inputs) == 1:
