@@ -129,6 +129,18 @@ class Statistics(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class Place(Problem):
+    """Where along `axis` of the input the largest (or smallest) element is, an int64; the first (or `last`) of equals.
+
+    The output has one element along the axis. There is no epilogue.
+    """
+
+    axis: int = 0
+    largest: bool = True
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MatrixProduct(Problem):
     """Products of matrices, both computed: inputs A x B x M x K and A x B x K x N, output A x B x M x N.
 
@@ -310,6 +322,7 @@ class AnyLength(Protocol):
         """Returns the numbers that the code is given for this problem (`Code.numbers`)."""
 
 
+@runtime_checkable
 class WeightCheck(Protocol):
     """What an algorithm that is not safe for every weight also offers (Winograd)."""
 
