@@ -15,8 +15,7 @@ whose last one overlaps the one before it. Per key and query the tiles do 2 (D +
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,17 +36,23 @@ BLOCK: Final = 2 * PANEL
 """Queries of a block; a last one of at most half as many is computed with half the vectors."""
 
 _NAMES: Final = ("query", "key", "value", "mask")
+_FEW: Final = (8, 4, 2, 1)  # heights of tiles for fewer keys than the usual ones have
 _UNROLL: Final = 4  # keys of one pass of the softmax's loops, and of the steps over them
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionSchedule:
-    """keys: of a register tile of the scores."""
+    """keys: of a register tile of the scores; several where the code is to serve every number of keys."""
 
-    keys: int
+    keys: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"k{self.keys}"
+        return "k" + ".".join(map(str, self.keys))
+
+    def tiles(self, keys: int) -> tuple[int, int]:
+        """Returns the height of the tiles that cover so many keys at the least cost, and how many it takes."""
+        fitting = [height for height in self.keys if height <= keys]
+        return min(((h, -(-keys // h)) for h in fitting), key=lambda tiles: tiles[1] * (tiles[0] + 1))
 
 
 class AttentionKernel:
@@ -71,9 +76,11 @@ class AttentionKernel:
         return Needs()
 
     def candidates(self, problem: Problem, isa: Isa) -> Sequence[AttentionSchedule]:
-        """Returns the one schedule: tiles of equal height, as high as the registers allow."""
+        """Returns two schedules: the height of tile that suits these keys, and heights for any."""
         keys, most = problem.inputs[1].shape[2], tiles_of(isa)[0][0]
-        return [AttentionSchedule(-(-keys // -(-keys // most)))]
+        usual = [height for height in (most, most - 1, most - 2) if height > 0]
+        every = (*usual, *(height for height in _FEW if height < usual[-1]))
+        return [AttentionSchedule((-(-keys // -(-keys // most)),)), AttentionSchedule(every)]
 
     def cost(self, problem: Problem, schedule: AttentionSchedule, isa: Isa) -> Cost:
         """Returns both products and the softmax; keys and values come from L2 for every block."""
@@ -81,7 +88,9 @@ class AttentionKernel:
         pairs = sizes.batch * sizes.heads * sizes.rows * sizes.keys
         blocks = sizes.batch * sizes.heads * sizes.blocks
         moved = 4.0 * blocks * sizes.keys * (sizes.depth + sizes.width)
-        return Cost(pairs * (2.0 * (sizes.depth + sizes.width) + 20), 0.75, {"l2": moved})
+        height, tiles = schedule.tiles(sizes.keys)
+        share = sizes.keys / (height * tiles)
+        return Cost(pairs * (2.0 * (sizes.depth + sizes.width) + 20), 0.75 * share, {"l2": moved})
 
     def split(self, problem: Problem, schedule: AttentionSchedule, isa: Isa) -> Split:
         """Divides blocks of queries of all heads."""
@@ -104,10 +113,40 @@ class AttentionKernel:
         """Returns nothing: there are no constants."""
         return []
 
+    def general(self, problem: Problem) -> Problem:
+        """Returns the problem for one query and one key, which stand for all numbers of them."""
+        assert isinstance(problem, Attention)
+
+        def one(layout: Layout, rows: int) -> Layout:
+            """Keeps strides of rows and channels alone; those of the mask say only whether they are 0."""
+            strides = tuple(step if axis in (rows, 3) else 0 for axis, step in enumerate(layout.strides))
+            shape = tuple(n if axis == 3 else 2 for axis, n in enumerate(layout.shape))
+            return Layout(shape, strides, layout.dtype)
+
+        mask = []
+        for layout in problem.inputs[3:]:
+            by_row = int(layout.strides[2] != 0 and layout.shape[2] > 1)
+            mask.append(Layout((2, 2, 2, 2), (0, 0, by_row, _step(layout, 3)), layout.dtype))
+        inputs = tuple(one(layout, 2) for layout in problem.inputs[:3])
+        return replace(problem, inputs=(*inputs, *mask), output=one(problem.output, 1))
+
+    def numbers(self, problem: Problem, schedule: AttentionSchedule, isa: Isa) -> Mapping[str, int]:
+        """Returns lengths, tiles and the strides between images and heads."""
+        sizes, named = _Sizes.of(problem), dict(zip(_NAMES, problem.inputs, strict=False))
+        height, tiles = schedule.tiles(sizes.keys)
+        numbers = {"rows": sizes.rows, "keys": sizes.keys, "blocks": sizes.blocks, "heads": sizes.heads}
+        numbers |= {"tiles": tiles, "height": height}
+        for name, layout in named.items():
+            numbers |= {f"{name}_image": _step(layout, 0), f"{name}_head": _step(layout, 1)}
+        numbers |= {"output_image": _step(problem.output, 0), "output_head": _step(problem.output, 2)}
+        return numbers | ({"mask_row": _step(named["mask"], 2)} if "mask" in named else {})
+
     def emit(self, problem: Problem, schedule: AttentionSchedule, isa: Isa) -> Code:
         """Returns its code: the loops over heads and blocks, and the tiles."""
         assert isinstance(problem, Attention)
-        return _Emitter(problem, schedule, isa).emit()
+        numbers, general = self.numbers(problem, schedule, isa), self.general(problem)
+        assert isinstance(general, Attention)
+        return _Emitter(general, schedule, isa, numbers).emit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,42 +191,20 @@ class _Sizes:
 class _Emitter:
     """Writes the code of one problem."""
 
-    def __init__(self, problem: Attention, schedule: AttentionSchedule, isa: Isa) -> None:
-        self.problem, self.schedule, self.isa = problem, schedule, isa
+    def __init__(self, problem: Attention, schedule: AttentionSchedule, isa: Isa, numbers: Mapping[str, int]) -> None:
+        self.problem, self.schedule, self.isa, self.numbers = problem, schedule, isa, numbers
         self.sizes = _Sizes.of(problem)
         self.tiles: dict[str, Tile] = {}
         query, key, value, *mask = problem.inputs
         # Strides of rows and channels are part of the code; a mask either repeats for all queries or does not.
-        self.has_mask = bool(mask)
-        self.mask_by_row = bool(mask) and mask[0].strides[2] != 0 and mask[0].shape[2] > 1
-        self.mask_by_key = mask[0].strides[3] if mask and mask[0].shape[3] > 1 else 0
+        self.mask_by_row = bool(mask) and mask[0].strides[2] != 0
+        self.mask_by_key = mask[0].strides[3] if mask else 0
         self.query, self.key, self.value = ((_step(layout, 2), _step(layout, 3)) for layout in (query, key, value))
         self.output = _step(problem.output, 1)
-        self.numbers = self._numbers()
-
-    def _numbers(self) -> dict[str, int]:
-        sizes, named = self.sizes, dict(zip(_NAMES, self.problem.inputs, strict=False))
-        numbers = {
-            "rows": sizes.rows,
-            "keys": sizes.keys,
-            "blocks": sizes.blocks,
-            "heads": sizes.heads,
-            "tiles": -(-sizes.keys // self.schedule.keys),
-        }
-        for name, layout in named.items():
-            numbers |= {f"{name}_image": _step(layout, 0), f"{name}_head": _step(layout, 1)}
-        if self.mask_by_row:
-            numbers["mask_row"] = _step(named["mask"], 2)
-        return numbers | {"output_image": _step(self.problem.output, 0), "output_head": _step(self.problem.output, 2)}
 
     def emit(self) -> Code:
         isa, sizes = self.isa, self.sizes
-        described = (
-            self.schedule, self.problem.scale, sizes.depth, sizes.width, self.query, self.key, self.value, self.output,
-            self.has_mask, self.mask_by_row, self.mask_by_key,
-        )  # fmt: skip
-        digest = hashlib.sha256(repr(described).encode()).hexdigest()[:8]
-        symbol = f"attention_f32_{isa.key}_{self.schedule}_{sizes.depth}x{sizes.width}_{digest}"
+        symbol = f"attention_f32_{isa.key}_{self.schedule}_{sizes.depth}x{sizes.width}_{self.problem.digest}"
         inputs = [f"input{index}" for index in range(len(self.problem.inputs))]
         arguments = (*inputs, "output", "workspace", *self.numbers, "begin", "end")
         module = Module(isa)
@@ -225,9 +242,7 @@ class _Emitter:
             return f.offset(at, f.mul(head, record[f"{name}_head"]))
 
         bases = {name: place(name, f"input{index}") for index, name in enumerate(_NAMES[: len(self.problem.inputs)])}
-        is_first = f.binary(
-            "or", f.compare("eq", f.number(index), f.number(0)), f.compare("eq", block, f.number(0))
-        )
+        is_first = f.binary("or", f.compare("eq", f.number(index), f.number(0)), f.compare("eq", block, f.number(0)))
         f.when(is_first, lambda: self._pack_values(bases["value"]))
         first = f.mul(block, BLOCK)
         left = f.number(f.sub(self.rows, first))
@@ -269,24 +284,34 @@ class _Emitter:
         return min(tiles_of(self.isa)[0][1], columns // self.isa.lanes)
 
     def _scores(self, queries: int, keys: Value, scores: Value) -> None:
-        f, height, vectors = self.f, self.schedule.keys, self._vectors(queries)
-        passes = passes_of(self.sizes.depth)
+        f, height = self.f, self.record["height"]
+        last = f.sub(self.keys, height)
+
+        def one(index: Number, _: list[Value]) -> None:
+            place = f.op("i64", f"mul i64 {f.number(index).text}, {height.text}")
+            key = f.minimum(place, last)
+            pixels = f.offset(keys, f.mul(key, self.key[0]))
+            at = f.offset(scores, f.mul(key, queries * 4))
+            for each in self.schedule.keys:
+                if len(self.schedule.keys) == 1:
+                    self._score_tile(each, queries, pixels, at)
+                    continue
+                is_this = f.compare("eq", height, f.number(each))
+                f.when(is_this, lambda each=each: self._score_tile(each, queries, pixels, at))  # type: ignore[misc]
+
+        f.loop(self.record["tiles"], one)
+
+    def _score_tile(self, height: int, queries: int, pixels: Value, scores: Value) -> None:
+        """Calls the tiles for `height` keys and all queries of a block."""
+        vectors, passes = self._vectors(queries), passes_of(self.sizes.depth)
         tile = Tile(
             1, height, vectors, self.key[0] if height > 1 else 0, 0, queries * 4 if height > 1 else 0, 0, IDENTITY,
             unroll=passes.unroll, is_one_pass=passes.count == 1 and not passes.rest, has_rest=passes.rest > 0,
         )  # fmt: skip
-        last = f.sub(self.keys, height)
-
-        def one(index: Number, _: list[Value]) -> None:
-            key = f.minimum(f.mul(index, height), last)
-            pixels = f.offset(keys, f.mul(key, self.key[0]))
-            at = f.offset(scores, f.mul(key, queries * 4))
-            for column in range(0, queries, vectors * self.isa.lanes):
-                panel, lane = divmod(column, PANEL)
-                weights = f.offset(self.workspace, (panel * self.sizes.depth * PANEL + lane) * 4)
-                self._call(tile, pixels, weights, f.offset(at, column * 4), self.score_context)
-
-        f.loop(self.record["tiles"], one)
+        for column in range(0, queries, vectors * self.isa.lanes):
+            panel, lane = divmod(column, PANEL)
+            weights = self.f.offset(self.workspace, (panel * self.sizes.depth * PANEL + lane) * 4)
+            self._call(tile, pixels, weights, self.f.offset(scores, column * 4), self.score_context)
 
     def _add_mask(self, queries: int, first: Number, mask: Value, scores: Value) -> None:
         """Scales the scores and adds a mask that differs from query to query."""
@@ -362,9 +387,7 @@ class _Emitter:
         carried = f.loop(done, some, start + start, may_be_empty=True)
         joined = [join(a, b) for a, b in zip(carried[:count], carried[count:], strict=True)]
         first = f.mul(done, _UNROLL)
-        return f.loop(
-            f.remainder(self.keys, _UNROLL), lambda i, c: step(f.add(first, i), c), joined, may_be_empty=True
-        )
+        return f.loop(f.remainder(self.keys, _UNROLL), lambda i, c: step(f.add(first, i), c), joined, may_be_empty=True)
 
     def _products(self, queries: int, scores: Value) -> None:
         f, isa, columns = self.f, self.isa, self.sizes.panels * PANEL
