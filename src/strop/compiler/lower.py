@@ -19,8 +19,10 @@ from strop.compiler.lowering.movement import (
     lower_gather,
     lower_gather_elements,
     lower_gather_nd,
+    lower_one_hot,
     lower_space_to_depth,
     lower_tile,
+    lower_trilu,
 )
 from strop.compiler.lowering.pointwise import (
     BINARY,
@@ -127,6 +129,8 @@ class Lowered:
     graph: Graph
     reasons: Mapping[str, str]
     values: Mapping[str, Value]
+    "Trilu": lower_trilu,
+    "OneHot": lower_one_hot,
     known: Mapping[str, np.ndarray]
 
 

@@ -210,6 +210,20 @@ def test_tiling_repeats_the_whole(counts: tuple[int, ...]) -> None:
     check_levels(one_node("Tile", [np.array(counts)]))
 
 
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("offset", [-2, 0, 1, 9])
+def test_triangles_are_kept(upper: int, offset: int) -> None:
+    check_levels(one_node("Trilu", [np.array(offset)], upper=upper))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_one_is_hot(axis: int) -> None:
+    weights = Weights()
+    names = [weights.constant("depth", np.array(5)), weights.constant("values", np.array([-1.5, 2], np.float32))]
+    node = helper.make_node("OneHot", ["i", *names], ["y"], axis=axis)
+    check_levels(model([node], {"i": (3, 4)}, ["y"], weights, types={"i": TensorProto.INT64}))
+
+
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
 @pytest.mark.parametrize("channels", [4, 12])
 def test_blocks_of_channels_become_blocks_of_pixels(mode: str, channels: int) -> None:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import onnx_ir
 
-from strop.compiler.expressions import operand
+from strop.compiler.expressions import LLVM_TYPES, apply, constant, operand
 from strop.compiler.layouts import Shape
 from strop.compiler.levels import Compute, Concatenate, Gather, Slice, Transpose
 from strop.compiler.lowering.scope import NotCovered, Scope
-from strop.passes.graph import int_attribute
+from strop.passes.graph import input_at, int_attribute
 
 
 def lower_gather(node: onnx_ir.Node, scope: Scope) -> None:
@@ -152,6 +152,46 @@ def _through(
     turned = tuple(apart[axis] for axis in order)
     name = scope.add(Transpose(order), [scope.reshape(source, apart)], turned, dtype=dtype)
     scope.reshape(name, shape, output=output)
+
+
+def lower_trilu(node: onnx_ir.Node, scope: Scope) -> None:
+    """Trilu: what is above or below a diagonal, zeros elsewhere."""
+    value = scope.value(node.inputs[0])
+    given = input_at(node, 1)
+    offset = 0 if given is None else int(scope.need_constant(given, "the diagonal of a Trilu").reshape(()))
+    rank = len(value.shape)
+    ones = np.ones(value.shape[-2:], np.bool_)
+    kept = np.triu(ones, offset) if int_attribute(node, "upper", 1) else np.tril(ones, offset)
+    mask = scope.make_constant(kept.reshape((1,) * (rank - 2) + kept.shape))
+    _check_arithmetic(value.dtype)
+    epilogue = apply("where", operand(1, "bool"), operand(0, value.dtype), constant(0, value.dtype))
+    names = [value.name, mask]
+    scope.add(Compute(), names, value.shape, output=node.outputs[0], dtype=value.dtype, epilogue=epilogue, axis=-1)
+
+
+def lower_one_hot(node: onnx_ir.Node, scope: Scope) -> None:
+    """OneHot: along a new axis, one value where the place is the index and another elsewhere."""
+    indices = _indices(scope, node.inputs[0])
+    value = scope.values[indices]
+    depth = int(scope.need_constant(node.inputs[1], "the depth of a OneHot").reshape(()))
+    others, chosen = scope.need_constant(node.inputs[2], "the values of a OneHot").reshape(-1)
+    rank = len(value.shape) + 1
+    axis = int_attribute(node, "axis", -1) % rank
+    shape = (*value.shape[:axis], depth, *value.shape[axis:])
+    name = scope.reshape(indices, (*value.shape[:axis], 1, *value.shape[axis:]))
+    places = np.arange(depth, dtype=value.dtype).reshape([-1 if i == axis else 1 for i in range(rank)])
+    names = [name, scope.make_constant(places), scope.make_constant(places - places.dtype.type(depth))]
+    index, place, from_end = (operand(number, value.dtype) for number in range(3))
+    is_chosen = apply("or", apply("equal", index, place), apply("equal", index, from_end))
+    dtype = str(chosen.dtype)
+    _check_arithmetic(dtype)
+    epilogue = apply("where", is_chosen, constant(float(chosen), dtype), constant(float(others), dtype))
+    scope.add(Compute(), names, shape, output=node.outputs[0], dtype=dtype, epilogue=epilogue, axis=-1)
+
+
+def _check_arithmetic(dtype: str) -> None:
+    if dtype not in LLVM_TYPES or dtype == "int16":
+        raise NotCovered(f"values of {dtype}")
 
 
 def pad_by_copies(
