@@ -15,6 +15,7 @@ import numpy as np
 from strop.compiler.cells import Cell
 from strop.compiler.expressions import IDENTITY, Expression
 from strop.compiler.layouts import Shape
+from strop.compiler.statistics import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,38 @@ class Recur:
         return f"{self.cell} of {self.weights.shape[2]} {ways}"
 
 
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Statistics of groups of elements over `axes`, and where `program` has a result, new elements by them.
+
+    shape: that of the elements, which `prologue` computes of the inputs (operand i is input i), broadcast to it. The
+    output of a reduction has one element along each of the axes. groups: parts of axis 1 that are groups of their own.
+    """
+
+    program: Program
+    axes: tuple[int, ...]
+    shape: Shape
+    groups: int = 1
+    prologue: Expression = IDENTITY
+
+    def __str__(self) -> str:
+        within = f" in {self.groups} groups" if self.groups > 1 else ""
+        of = "" if self.prologue == IDENTITY else f" of {self.prologue}"
+        return f"{self.program} over axes {_text(self.axes)}{within}{of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Extreme:
+    """Where along `axis` the largest (or smallest) element is, the first (or `last`) of equals; the axis keeps one."""
+
+    axis: int
+    largest: bool = True
+    last: bool = False
+
+    def __str__(self) -> str:
+        return f"place of the {'largest' if self.largest else 'smallest'} along axis {self.axis}"
+
+
 Core = (
     Convolve
     | PoolWindow
@@ -247,6 +280,8 @@ Core = (
     | MatrixMultiply
     | Attend
     | Recur
+    | Reduce
+    | Extreme
 )
 """What an operation computes before its epilogue."""
 
@@ -298,6 +333,8 @@ class Operation:
             return 2
         if isinstance(self.core, (Attend, Recur)):
             return len(self.inputs)
+        if isinstance(self.core, Block) and isinstance(self.core.graph.operations[0].core, Compute):
+            return 2
         return 0 if isinstance(self.core, Compute) else 1
 
     @property

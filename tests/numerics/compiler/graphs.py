@@ -18,15 +18,15 @@ def residual_block() -> onnx.ModelProto:
     """Two convolutions, the sum with what came before in place, then another block with a stride."""
     weights = Weights()
     nodes = [
-        _conv(weights, "x", "a", 8, 3, pads=1),
+        convolution(weights, "x", "a", 8, 3, pads=1),
         helper.make_node("Relu", ["a"], ["r"]),
-        _conv(weights, "r", "b", 8, 8, pads=1),
+        convolution(weights, "r", "b", 8, 8, pads=1),
         helper.make_node("Relu", ["b"], ["rb"]),
-        _conv(weights, "rb", "c", 8, 8, pads=1),
+        convolution(weights, "rb", "c", 8, 8, pads=1),
         helper.make_node("Add", ["c", "r"], ["s"]),
         helper.make_node("Relu", ["s"], ["t"]),
-        _conv(weights, "t", "d", 16, 8, pads=1, strides=2),
-        _conv(weights, "t", "e", 16, 8, kernel=1, strides=2),
+        convolution(weights, "t", "d", 16, 8, pads=1, strides=2),
+        convolution(weights, "t", "e", 16, 8, kernel=1, strides=2),
         helper.make_node("Add", ["d", "e"], ["f"]),
         helper.make_node("Relu", ["f"], ["y"]),
     ]
@@ -41,11 +41,11 @@ def fire_module() -> onnx.ModelProto:
     for number in range(2):
         squeeze, one, three = (f"{name}{number}" for name in ("s", "a", "b"))
         nodes += [
-            _conv(weights, source, squeeze, 4, channels, kernel=1),
+            convolution(weights, source, squeeze, 4, channels, kernel=1),
             helper.make_node("Relu", [squeeze], [f"{squeeze}r"]),
-            _conv(weights, f"{squeeze}r", one, 5, 4, kernel=1),
+            convolution(weights, f"{squeeze}r", one, 5, 4, kernel=1),
             helper.make_node("Relu", [one], [f"{one}r"]),
-            _conv(weights, f"{squeeze}r", three, 7, 4, pads=1),
+            convolution(weights, f"{squeeze}r", three, 7, 4, pads=1),
             helper.make_node("Relu", [three], [f"{three}r"]),
             helper.make_node("Concat", [f"{one}r", f"{three}r"], [f"c{number}"], axis=1),
             helper.make_node(
@@ -64,7 +64,7 @@ def flattened_image() -> onnx.ModelProto:
     """A convolution, a pool, and a matrix product of the flattened image, in a batch of two."""
     weights = Weights()
     nodes = [
-        _conv(weights, "x", "a", 6, 1, pads=2, kernel=5),
+        convolution(weights, "x", "a", 6, 1, pads=2, kernel=5),
         helper.make_node("Relu", ["a"], ["r"]),
         helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("Reshape", ["p", weights.constant("shape", np.array([2, -1]))], ["f"]),
@@ -80,9 +80,9 @@ def padded_shortcut() -> onnx.ModelProto:
     names = [weights.constant(name, np.array(numbers)) for name, numbers in bounds.items()]
     pads = weights.constant("pads", np.array([0, 2, 0, 0, 0, 2, 0, 0]))
     nodes = [
-        _conv(weights, "x", "a", 4, 3, pads=1),
+        convolution(weights, "x", "a", 4, 3, pads=1),
         helper.make_node("Relu", ["a"], ["r"]),
-        _conv(weights, "r", "b", 8, 4, pads=1, strides=2),
+        convolution(weights, "r", "b", 8, 4, pads=1, strides=2),
         helper.make_node("Slice", ["r", *names], ["s"]),
         helper.make_node("Pad", ["s", pads, weights.constant("zero", np.float32(0))], ["p"]),
         helper.make_node("Add", ["b", "p"], ["y"]),
@@ -94,9 +94,9 @@ def outputs_inside() -> onnx.ModelProto:
     """Outputs that others read too: an image, a part of a concatenation, a view, an input as it is."""
     weights = Weights()
     nodes = [
-        _conv(weights, "x", "a", 4, 3, pads=1),
+        convolution(weights, "x", "a", 4, 3, pads=1),
         helper.make_node("Relu", ["a"], ["r"]),
-        _conv(weights, "r", "b", 4, 4, pads=1),
+        convolution(weights, "r", "b", 4, 4, pads=1),
         helper.make_node("Concat", ["r", "b", "r"], ["c"], axis=1),
         helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
         helper.make_node("Identity", ["x"], ["same"]),
@@ -110,14 +110,14 @@ def read_after_its_concatenation() -> onnx.ModelProto:
     """A concatenation that dies in a sum, while one of its parts is read later."""
     weights = Weights()
     nodes = [
-        _conv(weights, "x", "a", 4, 3, kernel=1),
-        _conv(weights, "x", "b", 4, 3, kernel=1),
+        convolution(weights, "x", "a", 4, 3, kernel=1),
+        convolution(weights, "x", "b", 4, 3, kernel=1),
         helper.make_node("Concat", ["a", "b"], ["c"], axis=1),
-        _conv(weights, "x", "d", 8, 3, kernel=1),
+        convolution(weights, "x", "d", 8, 3, kernel=1),
         helper.make_node("Add", ["d", "c"], ["s"]),
         helper.make_node("Relu", ["s"], ["r"]),
-        _conv(weights, "r", "y", 8, 8, kernel=1),
-        _conv(weights, "a", "z", 2, 4, kernel=1),
+        convolution(weights, "r", "y", 8, 8, kernel=1),
+        convolution(weights, "a", "z", 2, 4, kernel=1),
     ]
     return model(nodes, {"x": (1, 3, 5, 4)}, {"y": (1, 8, 5, 4), "z": (1, 2, 5, 4)}, weights)
 
@@ -126,13 +126,13 @@ def squeeze_and_excite() -> onnx.ModelProto:
     """A scale per channel that is computed, and a hard swish, whose operand is read twice."""
     weights = Weights()
     nodes = [
-        _conv(weights, "x", "a", 8, 3, pads=1),
+        convolution(weights, "x", "a", 8, 3, pads=1),
         helper.make_node("HardSwish", ["a"], ["h"]),
         helper.make_node("GlobalAveragePool", ["h"], ["g"]),
-        _conv(weights, "g", "s", 8, 8, kernel=1),
+        convolution(weights, "g", "s", 8, 8, kernel=1),
         helper.make_node("HardSigmoid", ["s"], ["hs"]),
         helper.make_node("Mul", ["h", "hs"], ["m"]),
-        _conv(weights, "m", "y", 5, 8, kernel=1),
+        convolution(weights, "m", "y", 5, 8, kernel=1),
     ]
     return model(nodes, {"x": (1, 3, 7, 6)}, {"y": (1, 5, 7, 6)}, weights)
 
@@ -168,11 +168,11 @@ def shuffled_channels() -> onnx.ModelProto:
     split = weights.constant("split", np.array([1, 2, 4, 6, 5]))
     back = weights.constant("back", np.array([1, 8, 6, 5]))
     nodes = [
-        _conv(weights, "x", "a", 8, 4, kernel=1, group=2),
+        convolution(weights, "x", "a", 8, 4, kernel=1, group=2),
         helper.make_node("Reshape", ["a", split], ["g"]),
         helper.make_node("Transpose", ["g"], ["t"], perm=[0, 2, 1, 3, 4]),
         helper.make_node("Reshape", ["t", back], ["f"]),
-        _conv(weights, "f", "y", 4, 8, pads=1, group=4),
+        convolution(weights, "f", "y", 4, 8, pads=1, group=4),
     ]
     return model(nodes, {"x": (1, 4, 6, 5)}, {"y": (1, 4, 6, 5)}, weights)
 
@@ -395,7 +395,7 @@ class _Growing:
             self._node("Pad", [name, numbers], shape)
 
 
-def _conv(
+def convolution(
     weights: Weights,
     source: str,
     target: str,
@@ -407,6 +407,7 @@ def _conv(
     strides: int = 1,
     group: int = 1,
 ) -> Node:
+    """Returns a Conv node with weights and a bias of its own."""
     names = [weights.add(f"{target}.w", outputs, inputs // group, kernel, kernel), weights.add(f"{target}.b", outputs)]
     return helper.make_node(
         "Conv", [source, *names], [target], target, pads=[pads] * 4, strides=[strides] * 2, group=group
