@@ -136,7 +136,8 @@ def pack_weights(plan: ProgramPlan) -> PackedWeights:
         for view in task.step.inputs:
             if plan.views.buffers[view.buffer].kind == "constant" and view.buffer not in result.constants:
                 array = plan.views.graph.constants[view.buffer]
-                result.constants[view.buffer] = put(constant_bytes(array, view.layout))
+                layout = plan.views.views[view.buffer].layout  # the constant's own, whatever part of it is read here
+                result.constants[view.buffer] = put(constant_bytes(array, layout))
     result.data = np.zeros(end + SLACK, np.uint8)
     for start, array in placed:
         result.data[start : start + len(array)] = array

@@ -68,10 +68,10 @@ def compiled(model: Model, inputs: Arrays, level: str, threads: int = 1) -> Arra
         return run(dict(inputs))
 
 
-def check_levels(proto: onnx.ModelProto, *, code: bool = True) -> None:
+def check_levels(proto: onnx.ModelProto, *, code: bool = True, inputs: Arrays | None = None) -> None:
     """Compares every level with the oracle, and machine code on every level of this CPU."""
     model = load_model(proto)
-    inputs = make_inputs(model)
+    inputs = make_inputs(model) if inputs is None else inputs
     expected = run_unoptimized(model, inputs)
     for name, outputs in runs(model, inputs):
         compare(name, outputs, expected)
