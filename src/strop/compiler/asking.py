@@ -13,34 +13,38 @@ from strop.compiler.kernels.contract import Problem
 from strop.compiler.layouts import NO_HALO, Halo, Layout, channels_last, dense
 from strop.compiler.levels import Convolve, Graph, Operation, Value
 from strop.compiler.problems import problem_of
+from strop.compiler.records import Records
 from strop.compiler.views import Step
 
 Ask = Callable[[Operation | None, list[Layout], Layout], Choice]
 """Gives the kernel for an operation on these layouts, and what it needs; None: for a border."""
 
 
-def asking(isa: Isa, winograd: Literal["auto", "off"] = "auto") -> Ask:
-    """Returns the question that layout asks for each operation: which kernel, and what it needs."""
+def asking(isa: Isa, winograd: Literal["auto", "off"] = "auto", records: Records | None = None) -> Ask:
+    """Returns the question that layout asks for each operation: which kernel, and what it needs.
+
+    records: what was measured, for who asked for tuning.
+    """
     known: dict[Problem, Choice] = {}
 
     def ask(operation: Operation | None, inputs: list[Layout], output: Layout) -> Choice:
         problem = problem_of(operation, inputs, output)
         if operation is not None and isinstance(operation.core, Convolve):
-            return choose(problem, isa, weights=operation.core.weights, winograd=winograd)
+            return choose(problem, isa, weights=operation.core.weights, winograd=winograd, records=records)
         if problem not in known:
-            known[problem] = choose(problem, isa)
+            known[problem] = choose(problem, isa, records=records)
         return known[problem]
 
     return ask
 
 
-def scheduling(isa: Isa) -> Callable[[Step, Problem], Choice]:
+def scheduling(isa: Isa, records: Records | None = None) -> Callable[[Step, Problem], Choice]:
     """Returns the question that planning asks for each step: which schedule of its kernel."""
 
     def schedule(step: Step, problem: Problem) -> Choice:
         core = None if step.operation is None else step.operation.core
         weights = core.weights if isinstance(core, Convolve) else None
-        return choose(problem, isa, weights=weights, kernels=(step.kernel,))
+        return choose(problem, isa, weights=weights, kernels=(step.kernel,), records=records)
 
     return schedule
 

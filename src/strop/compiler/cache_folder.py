@@ -1,8 +1,8 @@
 """The cache folder as a whole: what lies in it, its size limit, and clearing it.
 
-Below it every kind of entry has a folder: objects (machine code by IR), images (compiled models), stamps (which
-bundles' weights were checked). Only files named as entries are: 16 hexadecimal digits or more, and a suffix. Files of
-other kinds are never counted, evicted or cleared.
+Below it every kind of entry has a folder: objects (machine code by IR), images (compiled models), records (what tuning
+measured), stamps (which bundles' weights were checked, which files hold which models). Only files named as entries are:
+16 hexadecimal digits or more, and a suffix. Files of other kinds are never counted, evicted or cleared.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from strop.machine import cache_directory
 from strop.measure.clock import seconds_since_epoch
 
 SCHEMA: Final = "strop.cache/1"
-KINDS: Final = ("images", "objects", "stamps")
-_EVICTED: Final = ("images", "objects")  # stamps take no room to speak of
+KINDS: Final = ("images", "objects", "records", "stamps")
+_EVICTED: Final = ("images", "objects")  # the others take no room to speak of
 _LIMIT: Final = 1 << 30
 _ROOM: Final = 0.9  # eviction goes on down to this share of the limit, so that it is not needed at every entry
 _ENTRY: Final = re.compile(r"[0-9a-f]{16,64}(\.[a-z]+)?")
@@ -47,7 +47,8 @@ def describe_cache() -> dict[str, Any]:
         entries = list(_entries(folder / kind))
         hits, misses = counts(folder / kind)
         size = sum(entry.size for entry in entries)
-        kinds.append({"kind": kind, "entries": len(entries), "bytes": size, "hits": hits, "misses": misses})
+        found = sum(_records(entry.path) for entry in entries) if kind == "records" else len(entries)
+        kinds.append({"kind": kind, "entries": found, "bytes": size, "hits": hits, "misses": misses})
     total = sum(kind["bytes"] for kind in kinds)
     return {"schema": SCHEMA, "folder": str(folder), "limit_bytes": limit_bytes(), "bytes": total, "kinds": kinds}
 
@@ -147,6 +148,14 @@ def counts(folder: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return sum(int(hit) for hit, _ in lines), sum(int(miss) for _, miss in lines)
+
+
+def _records(path: Path) -> int:
+    """Returns how many problems a file of records knows: a line each, after the first."""
+    try:
+        return max(0, path.read_bytes().count(b"\n") - 1)
+    except OSError:
+        return 0
 
 
 def _entries(folder: Path) -> Iterator[_Entry]:

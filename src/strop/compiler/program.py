@@ -11,7 +11,7 @@ from strop.compiler.asking import asking, scheduling
 from strop.compiler.fuse import fuse
 from strop.compiler.image import make_image
 from strop.compiler.isa.table import Isa, get_isa
-from strop.compiler.kernels.contract import Code, Problem
+from strop.compiler.kernels.contract import Code, Kernel, Problem, Schedule
 from strop.compiler.layout import lay_out
 from strop.compiler.layouts import ALIGNMENT, SLACK
 from strop.compiler.levels import Block, Convolve, Graph, Recur
@@ -19,8 +19,9 @@ from strop.compiler.link import link
 from strop.compiler.lower import lower, prepare
 from strop.compiler.machine_code import compile_objects
 from strop.compiler.object_cache import ObjectCache
-from strop.compiler.plan import PlanTask, ProgramPlan, make_plan
+from strop.compiler.plan import ProgramPlan, make_plan
 from strop.compiler.problems import block_weights
+from strop.compiler.records import Records
 from strop.compiler.runtime_code import emit_runtime
 from strop.compiler.verify import verify_graph, verify_plan, verify_views
 from strop.compiler.views import Step, View, ViewGraph, constant_bytes
@@ -52,16 +53,19 @@ class Program:
     image: Image
 
 
-def compile_program(model: Model, settings: CompileSettings, *, cache: ObjectCache | None = None) -> Program:
+def compile_program(
+    model: Model, settings: CompileSettings, *, cache: ObjectCache | None = None, records: Records | None = None
+) -> Program:
     """Returns the program of a model with static shapes.
 
+    records: what tuning measured, to choose kernels by; without them the cost model does, the same way everywhere.
     Raises NotSupportedError `unsupported.model` where a node has no kernel: `partition` says which, and cuts them out.
     """
     isa = get_isa(settings.isa)
     operations = _lowered(model)
     fused = fuse(operations)
-    views = lay_out(fused, asking(isa, settings.winograd))
-    plan = make_plan(views, isa, scheduling(isa))
+    views = lay_out(fused, asking(isa, settings.winograd, records))
+    plan = make_plan(views, isa, scheduling(isa, records))
     if settings.verify:
         for graph in (operations, fused):
             verify_graph(graph)
@@ -73,6 +77,13 @@ def compile_program(model: Model, settings: CompileSettings, *, cache: ObjectCac
     blob = link(list(compile_objects(irs, isa, cache).values()), isa)
     image = make_image(loader_plan(plan, codes, packed), blob, packed.data.data)
     return Program(settings, operations, fused, views, plan, codes, image)
+
+
+def plan_program(model: Model, settings: CompileSettings) -> ProgramPlan:
+    """Returns the plan of a model's program as the cost model has it, without code: what tuning goes through."""
+    isa = get_isa(settings.isa)
+    views = lay_out(fuse(_lowered(model)), asking(isa, settings.winograd))
+    return make_plan(views, isa, scheduling(isa))
 
 
 def _lowered(model: Model) -> Graph:
@@ -132,7 +143,9 @@ def pack_weights(plan: ProgramPlan) -> PackedWeights:
 
     result = PackedWeights(np.empty(0, np.uint8))
     for task in plan.tasks:
-        result.tasks.append([put(array) for array in _packed(task, plan.isa)])
+        result.tasks.append(
+            [put(array) for array in pack_step(task.step, task.kernel, task.problem, task.schedule, plan.isa)]
+        )
         for view in task.step.inputs:
             if plan.views.buffers[view.buffer].kind == "constant" and view.buffer not in result.constants:
                 array = plan.views.graph.constants[view.buffer]
@@ -144,20 +157,21 @@ def pack_weights(plan: ProgramPlan) -> PackedWeights:
     return result
 
 
-def _packed(task: PlanTask, isa: Isa) -> list[np.ndarray]:
-    operation = task.step.operation
+def pack_step(step: Step, kernel: Kernel, problem: Problem, schedule: Schedule, isa: Isa) -> list[np.ndarray]:
+    """Returns a step's weights as a kernel with that schedule reads them."""
+    operation = step.operation
     if operation is None:
         return []
     core, channels = operation.core, list(operation.channels)
     if isinstance(core, Block):
         weights, channels = block_weights(operation)
-        return task.kernel.pack(task.problem, task.schedule, isa, weights, channels)
+        return kernel.pack(problem, schedule, isa, weights, channels)
     weights = core.weights if isinstance(core, (Convolve, Recur)) else np.empty(0, np.float32)
     if isinstance(core, Convolve) and core.bias is not None:
         channels.append(core.bias)
     if isinstance(core, Recur):
         channels.extend(core.vectors)
-    return task.kernel.pack(task.problem, task.schedule, isa, weights, channels)
+    return kernel.pack(problem, schedule, isa, weights, channels)
 
 
 def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeights) -> Plan:

@@ -22,6 +22,7 @@ from strop.engines.native.program_step import ProgramStep
 from strop.engines.native.route import Route
 from strop.engines.native.shapes import Shapes
 from strop.engines.native.specialized import Specialized
+from strop.engines.native.tuning import TunedNote, measured
 from strop.engines.source import as_model
 from strop.errors import FileError, NotSupportedError
 from strop.machine import cache_directory
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CODE_KNOBS = ("winograd", "tune")
-"""The knobs beside `isa` that other code comes of."""
+"""The knobs beside `isa` that other code comes of; what tuning measured is a part of its own of an image's key."""
 
 
 class Caches(NamedTuple):
@@ -64,8 +65,13 @@ class Caches(NamedTuple):
         return ObjectCache(self.folder / "objects")
 
     @property
+    def records(self) -> Path:
+        """What tuning measured."""
+        return self.folder / "records"
+
+    @property
     def notes(self) -> Path:
-        """Which file holds which model."""
+        """Which file holds which model, and which records a tuned image was made by."""
         return self.folder / "stamps"
 
 
@@ -73,7 +79,7 @@ def is_native(source: ModelSource, settings: Mapping[str, KnobValue]) -> bool:
     """Whether all of the model would be machine code; nothing is compiled to find out."""
     caches = Caches.of(settings)
     known = Identity(source, caches.notes).find()
-    if known is not None and caches.images.get(key_of(known.sha256, settings)) is not None:
+    if known is not None and find_image(known.sha256, settings, caches) is not None:
         return True
     model = as_model(source)
     if not all(spec.is_static for spec in model.inputs) or not _may_be_native(model):
@@ -106,7 +112,7 @@ def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], preci
     identity = Identity(source, caches.notes)
     known = identity.find()
     if known is not None and precision in (None, known.precision):
-        image = caches.images.get(key_of(known.sha256, settings))
+        image = find_image(known.sha256, settings, caches)
         if image is not None:
             try:
                 chosen = {**settings, "precision": known.precision}
@@ -150,11 +156,12 @@ def _program(model: Model, settings: Mapping[str, KnobValue], caches: Caches) ->
 def _of_free_sizes(
     model: Model, settings: Mapping[str, KnobValue], caches: Caches, read_seconds: float
 ) -> CompiledModel:
-    """Returns a model some sizes of which are not known before a request comes."""
+    """Returns a model some sizes of which are not known before a request comes; no request waits for tuning."""
     from strop.model.oracle import custom_operators
     from strop.model.shapes import with_shapes
 
     start = now()
+    settings = {**settings, "tune": False}
     if custom_operators(model.to_proto()):  # nothing but an engine can tell what shapes they give
         route = whole_on_onnxruntime(model, settings)
         stages = {"read": read_seconds, "compile": now() - start}
@@ -184,8 +191,7 @@ def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Cach
     """Returns the image of a model that is native as a whole, from the cache or compiled now; None for others."""
     if not all(spec.is_static for spec in model.inputs):
         return None
-    key = key_of(model.sha256, settings)
-    image = caches.images.get(key)
+    image = find_image(model.sha256, settings, caches)
     if image is not None:
         return image
     from strop.compiler.choose import NoKernelError
@@ -193,7 +199,8 @@ def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Cach
 
     try:
         wanted = CompileSettings(str(settings["isa"]), _winograd(settings))
-        program = compile_program(model, wanted, cache=caches.objects)
+        records = measured(model, wanted, caches, float(settings["tune_seconds"])) if settings["tune"] else None
+        program = compile_program(model, wanted, cache=caches.objects, records=records)
     except NoKernelError as error:
         _log.info("%s is not native as a whole: %s", model.name, error)
         return None
@@ -205,7 +212,17 @@ def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Cach
     except Exception as error:  # a mistake of ours must not stop a model that ONNX Runtime can run
         _warn(model, error)
         return None
-    return caches.images.put(key, program.image)
+    digest = "" if records is None else records.used_digest
+    kept = caches.images.put(key_of(model.sha256, settings, digest), program.image)
+    if records is not None:
+        TunedNote(model.sha256, settings, caches.notes).write(digest)
+    return kept
+
+
+def find_image(sha256: str, settings: Mapping[str, KnobValue], caches: Caches) -> Image | None:
+    """Returns the finished image of a model, None where there is none; a tuned one is that of its last tuning."""
+    digest = TunedNote(sha256, settings, caches.notes).read() if settings["tune"] else ""
+    return None if settings["tune"] and not digest else caches.images.get(key_of(sha256, settings, digest))
 
 
 def _warn(model: Model, error: Exception) -> None:
@@ -217,11 +234,12 @@ def _winograd(settings: Mapping[str, KnobValue]) -> Literal["auto", "off"]:
     return "off" if settings["winograd"] == "off" else "auto"
 
 
-def key_of(sha256: str, settings: Mapping[str, KnobValue]) -> str:
-    """Returns the key of a model's image."""
+def key_of(sha256: str, settings: Mapping[str, KnobValue], records: str = "") -> str:
+    """Returns the key of a model's image; records: the digest of those that it was made by."""
     from strop.compiler.image_cache import image_key
 
-    return image_key(sha256, str(settings["isa"]), {name: settings[name] for name in _CODE_KNOBS})
+    knobs = {name: settings[name] for name in _CODE_KNOBS} | ({"records": records} if records else {})
+    return image_key(sha256, str(settings["isa"]), knobs)
 
 
 def check_precision_of(model: Model, precision: str | None) -> str:

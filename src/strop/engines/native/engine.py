@@ -15,6 +15,7 @@ from strop.loader import cpu
 from strop.machine import Machine, machine
 
 if TYPE_CHECKING:
+    from strop.compiler.tune import Listener
     from strop.loader.image import Image
 
 LEVELS = ("x86-64-v4+vnni", "x86-64-v4", "x86-64-v3", "generic")
@@ -40,7 +41,8 @@ class NativeEngine:
         return (
             Knob("isa", "choice", machine.isa, "the instruction set that code is made for", choices=_runnable()),
             Knob("winograd", "choice", "auto", "Winograd's algorithm for 3x3 convolutions", choices=("auto", "off")),
-            Knob("tune", "bool", False, "kernels are chosen by measuring them here, which takes longer to compile"),
+            Knob("tune", "bool", False, "kernels are chosen by measuring them here, once; not for sizes that are free"),
+            Knob("tune_seconds", "int", 30, "how long tuning may measure, about", low=1, high=86_400),
         )
 
     def load(self) -> None:
@@ -57,6 +59,19 @@ class NativeEngine:
         from strop.engines.native.build import compile_source
 
         return compile_source(model, self._chosen(settings), settings.precision)
+
+    def tune(self, model: ModelSource, settings: Settings, listener: Listener | None = None) -> None:
+        """Measures what compiling the model with tune=True needs, and keeps records and image; tells how far it is.
+
+        Ctrl-C ends it; what was measured by then is kept.
+        """
+        self.load()
+        from strop.engines.native.build import compile_source
+        from strop.engines.native.tuning import listening
+
+        chosen = {**self._chosen(settings), "tune": True}
+        with listening(listener):
+            compile_source(model, chosen, settings.precision).close()
 
     def image(self, model: ModelSource, settings: Settings) -> Image | None:
         """Returns plan, code and weights of a model all of which is native, None for every other model."""
