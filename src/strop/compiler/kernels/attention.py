@@ -163,7 +163,8 @@ class _Sizes:
     @classmethod
     def of(cls, problem: Problem) -> _Sizes:
         query, key, value = problem.inputs[:3]
-        return cls(*query.shape[:3], key.shape[2], query.shape[3], value.shape[3])
+        images, heads, rows, depth = query.shape
+        return cls(images, heads, rows, key.shape[2], depth, value.shape[3])
 
     @property
     def blocks(self) -> int:
