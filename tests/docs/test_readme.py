@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_the_readme_shows_runs(folder: Path) -> None:
     blocks = re.findall(r"```(console|python)\n(.*?)```", README.read_text(encoding="utf8"), re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["console", "python", "console"]
+    assert [kind for kind, _ in blocks] == ["console", "python", "console", "python"]
     ran = []
     for kind, text in blocks:
         if kind == "python":
