@@ -51,10 +51,14 @@ _CONSTANT_INPUTS = {
     "ReduceMean": [1],
     "RNN": [1, 2, 3],
     "Reshape": [1],
+    "Resize": [1, 2, 3],
     "Slice": [1, 2, 3, 4],
     "Split": [1],
     "Squeeze": [1],
+    "Tile": [1],
+    "Trilu": [1],
     "Unsqueeze": [1],
+    "Upsample": [1],
 }
 """The inputs, by position, that real models hold as weights or parameters: here they become initializers."""
 

@@ -139,9 +139,11 @@ def lower_space_to_depth(node: onnx_ir.Node, scope: Scope) -> None:
     value = scope.value(node.inputs[0])
     block = int_attribute(node, "blocksize", 1)
     images, channels, height, width = value.shape
+    mode = node.attributes.get("mode")
     apart = (images, channels, height // block, block, width // block, block)
+    order = (0, 1, 3, 5, 2, 4) if mode is not None and mode.as_string() == "CRD" else (0, 3, 5, 1, 2, 4)
     shape = (images, channels * block * block, height // block, width // block)
-    _through(scope, value.name, apart, (0, 3, 5, 1, 2, 4), shape, node.outputs[0])
+    _through(scope, value.name, apart, order, shape, node.outputs[0])
 
 
 def _through(

@@ -85,11 +85,14 @@ def _target(node: onnx_ir.Node, scope: Scope, shape: tuple[int, ...]) -> tuple[t
         return tuple(extents), scales
     if sizes is None:
         raise NotCovered("a resize without scales and sizes")
-    if _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise NotCovered("a resize that keeps the aspect ratio")
-    for axis, size in zip(axes, scope.need_constant(sizes, "the sizes of a resize").reshape(-1), strict=True):
-        extents[axis] = int(size)
-        scales[axis] = np.float32(size) / np.float32(shape[axis])
+    wanted = [int(size) for size in scope.need_constant(sizes, "the sizes of a resize").reshape(-1)]
+    policy = _text(node, "keep_aspect_ratio_policy", "stretch")
+    each = [np.float32(size) / np.float32(shape[axis]) for axis, size in zip(axes, wanted, strict=True)]
+    if policy != "stretch":
+        each = [min(each) if policy == "not_larger" else max(each)] * len(axes)
+        wanted = [int(np.floor(scale * np.float32(shape[axis]) + 0.5)) for axis, scale in zip(axes, each, strict=True)]
+    for axis, size, scale in zip(axes, wanted, each, strict=True):
+        extents[axis], scales[axis] = size, scale
     return tuple(extents), scales
 
 
@@ -119,6 +122,8 @@ def _places(size: int, extent: int, scale: np.float32, rule: str, mode: str) -> 
     if rule == "asymmetric":
         at = x / scale
     elif rule == "align_corners":
+        if np.float32(size) * scale != extent:  # ONNX means the fraction to count, engines let it drop
+            raise NotCovered("a resize by align_corners to a fraction of a pixel")
         at = x * last / np.float32(extent - 1) if extent > 1 else np.zeros(1, np.float32)
     elif rule == "tf_half_pixel_for_nn":
         at = (x + half) / scale
