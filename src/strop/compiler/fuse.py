@@ -5,16 +5,18 @@ A list of small steps, each graph -> graph: `fuse` is their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from strop.compiler.blocks import gate_products, make_blocks
+from strop.compiler.blocks import gate_products, make_blocks, means_of_blocks
 from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute
+from strop.compiler.fuse_attention import fuse_attention, join_projections
 from strop.compiler.fuse_joins import behind_phases, join_slices
-from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Resample, Reshape, Value
+from strop.compiler.fuse_prologues import fuse_prologues
+from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Reduce, Resample, Reshape, Value
 
 MOST_OPERANDS: Final = 4
 """Tensors that an epilogue reads besides the core's result: each takes registers from the kernel."""
@@ -25,7 +27,7 @@ MOST_LEAVES: Final = 24
 
 def fuse(graph: Graph) -> Graph:
     """Returns the graph with its operations fused."""
-    for step in (join_slices, behind_phases, flatten_into_convolution, fuse_epilogues, make_blocks, gate_products):
+    for step in STEPS:
         graph = step(graph)
     return graph
 
@@ -85,7 +87,7 @@ def fuse_epilogues(graph: Graph) -> Graph:
 def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | None:
     """Returns `after`'s work as the epilogue of `before`, or None where that cannot be."""
     first, second = graph.values[before.output], graph.values[after.output]
-    if not isinstance(before.core, (Convolve, PoolWindow, Resample, Compute)) or first.shape != second.shape:
+    if not isinstance(before.core, (Convolve, PoolWindow, Resample, Reduce, Compute)) or first.shape != second.shape:
         return None
     dtypes = {graph.values[name].dtype for name in (after.output, *after.inputs)}
     if not isinstance(before.core, Compute) and dtypes & {"int64", "bool"}:
@@ -152,3 +154,17 @@ def _used(values: Mapping[str, Value], operations: Sequence[Operation], graph: G
     names = {name for operation in operations for name in (*operation.inputs, operation.output)}
     names.update((*graph.inputs, *graph.outputs))
     return {name: value for name, value in values.items() if name in names}
+
+
+STEPS: Final[Sequence[Callable[[Graph], Graph]]] = (
+    join_slices,
+    behind_phases,
+    flatten_into_convolution,
+    fuse_attention,
+    fuse_epilogues,
+    fuse_prologues,
+    join_projections,
+    make_blocks,
+    gate_products,
+)
+"""All of them, in their order."""

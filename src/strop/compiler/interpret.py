@@ -14,6 +14,7 @@ from strop.compiler.levels import (
     Block,
     Concatenate,
     Convolve,
+    Extreme,
     Gather,
     Graph,
     Interleave,
@@ -21,6 +22,7 @@ from strop.compiler.levels import (
     Operation,
     PoolWindow,
     Recur,
+    Reduce,
     Resample,
     Reshape,
     Slice,
@@ -53,7 +55,9 @@ def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Va
     if isinstance(core, Interleave):
         return _interleave(core, inputs, output)
     if isinstance(core, Block):
-        return run_graph(core.graph, dict(zip(operation.inputs, inputs, strict=True)))[operation.output]
+        (last,) = core.graph.outputs
+        image = run_graph(core.graph, dict(zip(operation.inputs, inputs, strict=True)))[last]
+        return references.with_means(image, core.means)
     operands = list(inputs)
     if isinstance(core, Convolve):
         operands[0] = _convolve(core, inputs[0], output.shape)
@@ -72,6 +76,11 @@ def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Va
         plain = contract.Attention(tuple(map(_plain, inputs)), dense(output.shape), scale=core.scale)
         operands[0] = references.attention(plain, inputs).astype(np.float32)
     vectors = [align_channels(vector, operation.axis, len(output.shape)) for vector in operation.channels]
+    if isinstance(core, Reduce):
+        operands[0] = _reduce(core, inputs, vectors)
+    elif isinstance(core, Extreme):
+        found = contract.Place((), dense(output.shape), axis=core.axis, largest=core.largest, last=core.last)
+        return references.place(found, inputs[0]).astype(np.int64)
     result = expressions.evaluate(operation.epilogue, operands, vectors)
     return np.broadcast_to(result, output.shape).astype(output.dtype)
 
@@ -79,6 +88,11 @@ def run_operation(operation: Operation, inputs: Sequence[np.ndarray], output: Va
 def align_channels(vector: np.ndarray, axis: int, rank: int) -> np.ndarray:
     """Returns a per-channel vector with as many axes as the output, so that it broadcasts along `axis`."""
     return vector.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _reduce(core: Reduce, inputs: Sequence[np.ndarray], vectors: Sequence[np.ndarray]) -> np.ndarray:
+    elements = np.broadcast_to(expressions.evaluate(core.prologue, inputs, vectors), core.shape).astype(np.float64)
+    return references.run_program(core.program, elements, core.axes, core.groups).astype(np.float32)
 
 
 def _convolve(core: Convolve, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -205,13 +205,17 @@ class Attend:
 class Block:
     """Operations that one kernel computes together: a graph with one output, whose inner values nobody else sees.
 
-    Its inputs are those of the operation that it is the core of, under the same names.
+    Its inputs are those of the operation that it is the core of, under the same names. means: the operation's output is
+    the graph's with one row more, whose pixel i is the mean of rows i * means ... of it; pixels left over are zero. Who
+    wants the mean of all pixels reads these few instead.
     """
 
     graph: Graph
+    means: int = 0
 
     def __str__(self) -> str:
-        return f"block [{'; '.join(str(operation.core) for operation in self.graph.operations)}]"
+        stages = "; ".join(str(operation.core) for operation in self.graph.operations)
+        return f"block [{stages}]" + (f" with means of {self.means} rows" if self.means else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

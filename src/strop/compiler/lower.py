@@ -35,7 +35,7 @@ from strop.compiler.lowering.pointwise import (
     lower_unary,
     lower_where,
 )
-from strop.compiler.lowering.pooling import lower_global_pool, lower_pool, lower_reduce_mean
+from strop.compiler.lowering.pooling import lower_global_pool, lower_pool
 from strop.compiler.lowering.quantized import lower_dequantize, lower_quantize, lower_quantized_convolution
 from strop.compiler.lowering.recurrent import lower_recurrent
 from strop.compiler.lowering.resizing import lower_resize
@@ -53,8 +53,18 @@ from strop.compiler.lowering.shapes import (
     lower_transpose,
     lower_unsqueeze,
 )
+from strop.compiler.lowering.statistics import (
+    lower_group_normalization,
+    lower_instance_normalization,
+    lower_layer_normalization,
+    lower_lp_normalization,
+    lower_place,
+    lower_reduction,
+    lower_softmax,
+)
 from strop.compiler.lowering.transposed import lower_transposed_convolution
 from strop.compiler.patterns.find import Found, find_patterns
+from strop.compiler.statistics import REDUCTIONS
 from strop.errors import NotSupportedError
 from strop.model.infer import inferred_types
 from strop.model.model import Model
@@ -83,7 +93,17 @@ RULES: Final[Mapping[str, Rule]] = {
     "AveragePool": lower_pool,
     "GlobalAveragePool": lower_global_pool,
     "GlobalMaxPool": lower_global_pool,
-    "ReduceMean": lower_reduce_mean,
+    **dict.fromkeys((f"Reduce{name}" for name in REDUCTIONS), lower_reduction),
+    "Softmax": lower_softmax,
+    "LogSoftmax": lower_softmax,
+    "LayerNormalization": lower_layer_normalization,
+    "RMSNormalization": lower_layer_normalization,
+    "SimplifiedLayerNormalization": lower_layer_normalization,
+    "InstanceNormalization": lower_instance_normalization,
+    "GroupNormalization": lower_group_normalization,
+    "LpNormalization": lower_lp_normalization,
+    "ArgMax": lower_place,
+    "ArgMin": lower_place,
     "Clip": lower_clip,
     "Pow": lower_power,
     "Where": lower_where,
@@ -109,6 +129,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "GatherND": lower_gather_nd,
     "DepthToSpace": lower_depth_to_space,
     "SpaceToDepth": lower_space_to_depth,
+    "Trilu": lower_trilu,
+    "OneHot": lower_one_hot,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), lower_recurrent),
     "ConstantOfShape": lower_constant_of_shape,
     "Shape": lower_shape,
@@ -129,8 +151,6 @@ class Lowered:
     graph: Graph
     reasons: Mapping[str, str]
     values: Mapping[str, Value]
-    "Trilu": lower_trilu,
-    "OneHot": lower_one_hot,
     known: Mapping[str, np.ndarray]
 
 

@@ -15,11 +15,13 @@ from strop.compiler.kernels.contract import (
     FusedBlock,
     Gathering,
     MatrixProduct,
+    Place,
     Pointwise,
     Pool,
     Problem,
     Recurrence,
     Resampling,
+    Statistics,
 )
 from strop.compiler.layouts import NO_HALO, Layout, Shape, channels_last
 from strop.compiler.levels import (
@@ -27,11 +29,13 @@ from strop.compiler.levels import (
     Block,
     Compute,
     Convolve,
+    Extreme,
     Gather,
     MatrixMultiply,
     Operation,
     PoolWindow,
     Recur,
+    Reduce,
     Resample,
 )
 
@@ -102,6 +106,11 @@ def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: La
     if isinstance(core, Recur):
         layouts = tuple(replace(layout, halo=NO_HALO) for layout in inputs)
         return Recurrence(layouts, output, cell=core.cell, reverse=core.reverse, given=core.given, finals=core.finals)
+    if isinstance(core, Reduce):
+        return _statistics(core, operation, inputs, output)
+    if isinstance(core, Extreme):
+        first = replace(inputs[0], halo=NO_HALO)
+        return Place((first,), output, axis=core.axis, largest=core.largest, last=core.last)
     if isinstance(core, Block):
         return _block(core, operation.inputs, inputs, output)
     operands = [_channel_second(broadcast(layout, output.shape), operation.axis) for layout in inputs]
@@ -117,6 +126,25 @@ def _as_moved(layout: Layout) -> Layout:
     if layout.dtype in LLVM_TYPES:
         return layout
     return replace(layout, dtype={1: "uint8", 2: "int16", 4: "int32", 8: "int64"}.get(layout.itemsize, layout.dtype))
+
+
+def _statistics(core: Reduce, operation: Operation, inputs: Sequence[Layout], output: Layout) -> Statistics:
+    """Returns the problem, its axes in the order in which kernels see them."""
+    rank = len(core.shape)
+    order = _channel_order(rank, operation.axis)
+    missing = len(order) - rank
+    shape = (1,) * missing + core.shape
+    return Statistics(
+        tuple(_channel_second(replace(layout, halo=NO_HALO), operation.axis) for layout in inputs),
+        _channel_second(output, operation.axis),
+        operation.epilogue,
+        len(operation.channels),
+        program=core.program,
+        axes=tuple(sorted(order.index(axis + missing) for axis in core.axes)),
+        extents=tuple(shape[axis] for axis in order),
+        groups=core.groups,
+        prologue=core.prologue,
+    )
 
 
 def _matrix_product(inputs: Sequence[Layout], output: Layout) -> MatrixProduct:
@@ -155,6 +183,7 @@ def _block(core: Block, names: Sequence[str], inputs: Sequence[Layout], output: 
     """Returns the problem of a block: its stages on layouts of their own, the first and the last on the block's."""
     layouts = dict(zip(names, (replace(layout, halo=NO_HALO) for layout in inputs), strict=True))
     last = core.graph.operations[-1].output
+    whole = replace(output, shape=core.graph.values[last].shape)  # without the row of means
     stages, operands, gate = [], [], 0
     for operation in core.graph.operations:
         if isinstance(operation.core, Compute):  # an image times a gate
@@ -162,13 +191,13 @@ def _block(core: Block, names: Sequence[str], inputs: Sequence[Layout], output: 
             gate = names.index(operation.inputs[1])
             continue
         value = core.graph.values[operation.output]
-        layouts[operation.output] = output if operation.output == last else channels_last(value.shape, value.dtype)
+        layouts[operation.output] = whole if operation.output == last else channels_last(value.shape, value.dtype)
         stage = problem_of(operation, [layouts[name] for name in operation.inputs], layouts[operation.output])
         assert isinstance(stage, Convolution)
         stages.append(stage)
         operands.append(tuple(names.index(name) for name in operation.inputs[1:]))
     count = sum(stage.channels for stage in stages)
-    return FusedBlock(tuple(inputs), output, channels=count, stages=tuple(stages), operands=tuple(operands), gate=gate)
+    return FusedBlock(tuple(inputs), output, channels=count, stages=tuple(stages), operands=tuple(operands), gate=gate, means=core.means)
 
 
 def block_weights(operation: Operation) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -218,9 +247,14 @@ def as_rows(layouts: Sequence[Layout]) -> list[Layout]:
 def _channel_second(layout: Layout, axis: int) -> Layout:
     """Returns the layout with the axis of channels as axis 1, which it is or the last one."""
     rank = len(layout.shape)
+    missing = max(0, 2 - rank)
+    shape, strides = (1,) * missing + layout.shape, (0,) * missing + layout.strides
+    order = _channel_order(rank, axis)
+    return Layout(tuple(shape[i] for i in order), tuple(strides[i] for i in order), layout.dtype)
+
+
+def _channel_order(rank: int, axis: int) -> list[int]:
+    """Returns the axes in the order in which that of channels is axis 1; two at least, those before being added."""
     if rank < 2:
-        return replace(layout, shape=(1,) * (2 - rank) + layout.shape, strides=(0,) * (2 - rank) + layout.strides)
-    if axis == 1:
-        return layout
-    order = [0, axis, *(other for other in range(1, rank) if other != axis)]
-    return Layout(tuple(layout.shape[i] for i in order), tuple(layout.strides[i] for i in order), layout.dtype)
+        return [0, 1]
+    return [0, 1, *range(2, rank)] if axis in (0, 1) else [0, axis, *(a for a in range(1, rank) if a != axis)]

@@ -11,15 +11,17 @@ from strop.compiler.kernels.convolution import DirectConvolution
 from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.depthwise import DepthwiseConvolution
-from strop.compiler.kernels.gather import GatherKernel
 from strop.compiler.kernels.gated_product import GatedProduct
+from strop.compiler.kernels.gather import GatherKernel
 from strop.compiler.kernels.global_average import GlobalAverageKernel
 from strop.compiler.kernels.inverted_residual import InvertedResidual
 from strop.compiler.kernels.matrix_product import MatrixProductKernel
+from strop.compiler.kernels.place import PlaceKernel
 from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.pool import PoolKernel
 from strop.compiler.kernels.recurrent import RecurrentKernel
 from strop.compiler.kernels.resample import ResampleKernel
+from strop.compiler.kernels.statistics import StatisticsKernel
 from strop.compiler.kernels.winograd import WinogradConvolution
 
 KERNELS: Final[tuple[Kernel, ...]] = (
@@ -36,6 +38,8 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     PoolKernel(),
     RecurrentKernel(),
     ResampleKernel(),
+    StatisticsKernel(),
+    PlaceKernel(),
     GatherKernel(),
     CopyKernel(),
     PointwiseKernel(),

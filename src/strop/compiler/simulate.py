@@ -19,11 +19,13 @@ from strop.compiler.kernels.contract import (
     FusedBlock,
     Gathering,
     MatrixProduct,
+    Place,
     Pointwise,
     Pool,
     Problem,
     Recurrence,
     Resampling,
+    Statistics,
 )
 from strop.compiler.layouts import NO_HALO, Halo, Layout
 from strop.compiler.levels import Convolve, Recur
@@ -95,6 +97,10 @@ def run_step(step: Step, problem: Problem, locate: Memory) -> None:
         result = references.attention(problem, inputs)
     elif isinstance(problem, Recurrence) and isinstance(core, Recur):
         result = references.recurrence(problem, inputs, core.weights, core.vectors)
+    elif isinstance(problem, Statistics):
+        result = references.statistics(problem, inputs, channels)
+    elif isinstance(problem, Place):
+        result = references.place(problem, inputs[0])
     elif isinstance(problem, Gathering):
         result = references.gather(problem, inputs)
     else:

@@ -14,12 +14,14 @@ from strop.compiler.levels import (
     Attend,
     Block,
     Convolve,
+    Extreme,
     Gather,
     Graph,
     MatrixMultiply,
     Operation,
     PoolWindow,
     Recur,
+    Reduce,
     Resample,
     Reshape,
     Transpose,
@@ -79,7 +81,13 @@ def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
         _check(output[operation.axis] == core.weights.shape[0], place, "has weights for other outputs")
     elif isinstance(core, Block):
         _check(core.graph.inputs == operation.inputs, place, "has a block of other inputs")
-        _check(core.graph.outputs == (operation.output,), place, "has a block with another output")
+        (last,) = core.graph.outputs
+        images, channels, height, width = core.graph.values[last].shape
+        is_last = output == (images, channels, height + bool(core.means), width)
+        _check(is_last, place, "has a block with another output")
+        if core.means:
+            _check(height % core.means == 0, place, "has means of rows that do not divide its height")
+            _check(height // core.means <= width, place, "has more means than a row has room for")
         verify_graph(core.graph)
     elif isinstance(core, MatrixMultiply):
         _check(inputs[0][-1] == inputs[1][-2], place, "multiplies matrices that do not fit")
@@ -103,6 +111,19 @@ def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
         for name, shape in zip(core.given, inputs[1:], strict=True):
             expected = (1, batch, 1) if name == "lengths" else (directions, batch, units)
             _check(shape == expected, place, f"has {name} of {shape}")
+    elif isinstance(core, Reduce):
+        reduced = tuple(1 if axis in core.axes else extent for axis, extent in enumerate(core.shape))
+        whole = reduced if core.program.result is None else core.shape
+        _check(output == whole, place, "has another shape")
+        _check(core.groups == 1 or (core.shape[1] % core.groups == 0 and 1 in core.axes), place, "has odd groups")
+        for given in inputs:
+            _check(np.broadcast_shapes(given, core.shape) == core.shape, place, f"reads {given}")
+            _check(len(given) == len(output), place, f"reads {given}, which has not the axes of {output}")
+        return
+    elif isinstance(core, Extreme):
+        one = tuple(1 if axis == core.axis else extent for axis, extent in enumerate(inputs[0]))
+        _check(output == one, place, "has another shape")
+        return
     elif isinstance(core, PoolWindow):
         _check(output[:2] == inputs[0][:2], place, "changes images or channels")
     if operation.has_code:
@@ -118,6 +139,8 @@ def _check_epilogue(graph: Graph, operation: Operation, place: str) -> None:
         return
     _check(not used or used[-1] < max(1, len(operation.inputs)), place, f"has no operand {used[-1:]}")
     numbers = expressions.channels(operation.epilogue)
+    if isinstance(operation.core, Reduce):
+        numbers = sorted({*numbers, *expressions.channels(operation.core.prologue)})
     _check(numbers == list(range(len(operation.channels))), place, "does not read exactly its vectors")
     output = graph.values[operation.output]
     _check(operation.epilogue.dtype == output.dtype, place, f"gives {operation.epilogue.dtype}, not {output.dtype}")

@@ -70,7 +70,7 @@ def grouped(
         step = vectors * lanes * 4
         block = vectors * lanes
         kept.append(Axis(-(-vector.extent // block), tuple(stride * block for stride in vector.strides)))
-    with_scratch = []
+    with_scratch: list[Axis] = []
     for axis in reversed(inner):
         with_scratch.insert(0, Axis(axis.extent, (*axis.strides, step)))
         step *= axis.extent

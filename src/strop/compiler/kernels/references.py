@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from strop.compiler.kernels.contract import (
     Convolution,
     FusedBlock,
     Gathering,
+    Place,
     Pointwise,
     Pool,
     Problem,
     Recurrence,
     Resampling,
+    Statistics,
 )
+from strop.compiler.statistics import Program
 
 
 def convolve(problem: Convolution, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,7 +77,18 @@ def block(
     value = inputs[0] * inputs[problem.gate].astype(np.float64) if problem.gate else inputs[0]
     for (stage, own, vectors), extras in zip(problem.parts(weights, channels), problem.operands, strict=True):
         value = convolution(stage, [value, *(inputs[index] for index in extras)], own, vectors)
-    return value
+    return with_means(value, problem.means)
+
+
+def with_means(image: np.ndarray, rows: int) -> np.ndarray:
+    """Returns an image with a row more, whose pixel i is the mean of `rows` rows from i * rows on; 0: the image."""
+    if not rows:
+        return image
+    images, channels, height, width = image.shape
+    row = np.zeros((images, channels, 1, width), image.dtype)
+    groups = image.reshape(images, channels, height // rows, rows * width)
+    row[:, :, 0, : height // rows] = groups.mean(axis=3, dtype=np.float64)
+    return np.concatenate([image, row], axis=2)
 
 
 def magnitude(problem: Convolution, image: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -208,3 +222,40 @@ def recurrence(
 def matrix_product(inputs: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the products of two operands' matrices, in float64."""
     return np.asarray(np.matmul(inputs[0].astype(np.float64), inputs[1].astype(np.float64)))
+
+
+def statistics(problem: Statistics, inputs: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Returns a reduction or normalization with prologue and epilogue, in float64."""
+    axes = len(problem.extents)
+    vectors = [np.reshape(vector, (-1,) + (1,) * (axes - 2)).astype(np.float64) for vector in channels]
+    wide = [array.astype(np.float64) if array.dtype == np.float32 else array for array in inputs]
+    elements = np.broadcast_to(evaluate(problem.prologue, wide, vectors), problem.extents)
+    result = run_program(problem.program, elements, problem.axes, problem.groups)
+    finished = evaluate(problem.epilogue, [result, *wide[1:]], vectors)
+    return np.broadcast_to(finished, problem.output.shape).astype(problem.output.dtype)
+
+
+def run_program(program: Program, elements: np.ndarray, axes: Sequence[int], groups: int = 1) -> np.ndarray:
+    """Returns what a program makes of elements, in their precision; reduced axes stay, with one element."""
+    shape = elements.shape
+    if groups > 1:
+        elements = elements.reshape(shape[0], groups, shape[1] // groups, *shape[2:])
+        axes = [axis + 1 for axis in axes]
+    combine: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "product": np.prod, "minimum": np.min}
+    found: list[np.ndarray] = []
+    for statistic in program.statistics:
+        values = np.broadcast_to(evaluate(statistic.element, [elements, *found]), elements.shape)
+        number = combine.get(statistic.combine, np.max)(values, axis=tuple(axes), keepdims=True)
+        found.append(evaluate(statistic.finish, [number, *found]))
+    if program.result is None:
+        return found[-1]
+    return np.reshape(evaluate(program.result, [elements, *found]), shape)
+
+
+def place(problem: Place, elements: np.ndarray) -> np.ndarray:
+    """Returns where the largest or smallest elements are."""
+    axis, count = problem.axis, elements.shape[problem.axis]
+    pick = np.argmax if problem.largest else np.argmin
+    if problem.last:
+        return np.asarray(count - 1 - np.expand_dims(pick(np.flip(elements, axis), axis=axis), axis))
+    return np.expand_dims(pick(elements, axis=axis), axis)

@@ -104,12 +104,14 @@ class StatisticsKernel:
         symbol = f"statistics_f32_{isa.key}_{schedule}_{problem.digest}"
         names = ["output", *(f"input{i}" for i in range(len(problem.inputs)))]
         names += [f"weights{i}" for i in range(problem.channels)]
-        arguments = (*names, "workspace", "begin", "end")
+        # Where nothing is kept, the last pointer is never read; any will do.
+        scratch = "workspace" if self.workspace(problem, schedule, isa) else "output"
+        arguments = tuple(dict.fromkeys((*names, scratch, "begin", "end")))
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments)
         loops = _loops(problem, isa)
         emitter = _Emitter(f, problem, loops)
-        pointers = [record[name] for name in (*names, "workspace")]
+        pointers = [record[name] for name in (*names, scratch)]
 
         def group(at: list[Value], places: list[Number]) -> None:
             each_block(f, loops, places, lambda lanes: emitter.group(at, lanes))

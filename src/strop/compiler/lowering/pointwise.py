@@ -112,20 +112,30 @@ def lower_activation(operation: str, source: onnx_ir.Value, output: onnx_ir.Valu
     terms.store(output, apply(operation, terms.leaves[0]))
 
 
+Term = onnx_ir.Value | str | np.ndarray | None
+"""An operand: a value of the model, the name of one of the scope's, or a constant."""
+
+
 class Terms:
     """The operands of a node as leaves: tensors, vectors along one axis, numbers; `dtypes`: which are taken."""
 
-    def __init__(
-        self, scope: Scope, values: Sequence[onnx_ir.Value | None], dtypes: Sequence[str] = ("float32",)
-    ) -> None:
+    def __init__(self, scope: Scope, terms: Sequence[Term], dtypes: Sequence[str] = ("float32",)) -> None:
         self.scope = scope
         self.inputs: list[str] = []
         self.channels: list[np.ndarray] = []
-        arrays = [scope.constant(value) for value in values]
-        shapes = [scope.value(v).shape if a is None else a.shape for a, v in zip(arrays, values, strict=True)]
+        values: list[Value | np.ndarray] = []
+        for term in terms:
+            if isinstance(term, str):
+                values.append(scope.values[term])
+            elif isinstance(term, np.ndarray):
+                values.append(term)
+            else:
+                known = scope.constant(term)
+                values.append(scope.value(term) if known is None else known)
+        shapes = [value.shape for value in values]
         self.shape: Shape = tuple(int(size) for size in np.broadcast_shapes(*shapes))
         self.axis: int | None = None
-        self.leaves = [self._leaf(value, array, dtypes) for value, array in zip(values, arrays, strict=True)]
+        self.leaves = [self._leaf(value, dtypes) for value in values]
 
     def store(self, output: onnx_ir.Value, expression: Expression) -> None:
         """Adds the operation that computes `expression`."""
@@ -141,16 +151,16 @@ class Terms:
             axis=axis,
         )
 
-    def _leaf(self, value: onnx_ir.Value | None, array: np.ndarray | None, dtypes: Sequence[str]) -> Expression:
-        rank = len(self.shape)
-        dtype = str(array.dtype) if array is not None else self.scope.value(value).dtype
+    def _leaf(self, value: Value | np.ndarray, dtypes: Sequence[str]) -> Expression:
+        rank, dtype = len(self.shape), str(value.dtype)
         if dtype not in dtypes:
             raise NotCovered(f"values of {dtype}")
-        if array is None:
-            return self._operand(self.scope.value(value))
-        spread = array.reshape((1,) * (rank - array.ndim) + array.shape)
-        if spread.size == 1:
-            return constant(spread.reshape(()).item(), dtype)
+        if isinstance(value, Value):
+            return self._operand(value)
+        spread = value.reshape((1,) * (rank - value.ndim) + value.shape)
+        first = spread.reshape(-1)[0]
+        if (spread == first).all():
+            return constant(first.item(), dtype)
         axes = [axis for axis, size in enumerate(spread.shape) if size != 1]
         usual = (1,) if rank == 4 else (rank - 1,)
         is_vector = len(axes) == 1 and axes[0] in (*usual, rank - 1) and self.axis in (None, axes[0])

@@ -11,7 +11,7 @@ from strop.compiler.layouts import Shape
 from strop.compiler.levels import PoolWindow
 from strop.compiler.lowering.convolution import four, padding, pair, store_image
 from strop.compiler.lowering.scope import NotCovered, Scope
-from strop.passes.graph import input_at, int_attribute, ints_attribute
+from strop.passes.graph import int_attribute, ints_attribute
 
 
 def lower_pool(node: onnx_ir.Node, scope: Scope) -> None:
@@ -60,25 +60,10 @@ def lower_global_pool(node: onnx_ir.Node, scope: Scope) -> None:
     store_image(node, scope, build, lined=len(image.shape) == 3)
 
 
-def lower_reduce_mean(node: onnx_ir.Node, scope: Scope) -> None:
-    """ReduceMean over an image's rows and columns."""
-    image = scope.floats(node.inputs[0])
-    listed = input_at(node, 1)
-    axes = ints_attribute(node, "axes")
-    if listed is not None:
-        axes = tuple(int(axis) for axis in scope.need_constant(listed, "the axes of a mean").reshape(-1))
-    rank = len(image.shape)
-    if not axes and int_attribute(node, "noop_with_empty_axes", 0):
-        return scope.alias(node.outputs[0], image.name)
-    if rank != 4 or {axis % rank for axis in axes} != {2, 3}:
-        raise NotCovered("a mean over other axes than an image's rows and columns")
-    window = PoolWindow("average", pair(image.shape[2:]))
-    shape = (*image.shape[:2], 1, 1)
-    if int_attribute(node, "keepdims", 1):
-        _add_pool(scope, window, image.name, shape, node.outputs[0])
-    else:
-        scope.reshape(_add_pool(scope, window, image.name, shape, None), shape[:2], output=node.outputs[0])
-    return None
+def lower_image_mean(source: str, scope: Scope, output: onnx_ir.Value | None) -> str:
+    """Adds the mean over an image's rows and columns, which stay with one element."""
+    shape = scope.values[source].shape
+    return _add_pool(scope, PoolWindow("average", pair(shape[2:])), source, (*shape[:2], 1, 1), output)
 
 
 def _add_pool(scope: Scope, window: PoolWindow, source: str, shape: Shape, output: onnx_ir.Value | None) -> str:

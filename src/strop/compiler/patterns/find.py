@@ -13,6 +13,12 @@ from strop.compiler.lowering.pointwise import lower_activation
 from strop.compiler.lowering.scope import Scope
 from strop.compiler.patterns.activations import ACTIVATIONS
 from strop.compiler.patterns.match import Constants, Form, Match, find
+from strop.compiler.patterns.normalization import (
+    ROOT_MEAN_SQUARE,
+    STANDARDIZATION,
+    lower_root_mean_square,
+    lower_standardization,
+)
 from strop.passes.graph import all_nodes
 
 Lower = Callable[[Match, onnx_ir.Value, Scope], None]
@@ -45,8 +51,10 @@ def _activation(name: str, match: Match, output: onnx_ir.Value, scope: Scope) ->
     lower_activation(name, match.values["x"], output, scope)
 
 
-PATTERNS: Final[tuple[Pattern, ...]] = tuple(
-    Pattern(name, form, partial(_activation, name)) for name, form in ACTIVATIONS.items()
+PATTERNS: Final[tuple[Pattern, ...]] = (
+    Pattern("standardization", STANDARDIZATION, lower_standardization),
+    Pattern("root mean square", ROOT_MEAN_SQUARE, lower_root_mean_square),
+    *(Pattern(name, form, partial(_activation, name)) for name, form in ACTIVATIONS.items()),
 )
 """All of them; where two fit, the first is taken."""
 
