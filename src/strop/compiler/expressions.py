@@ -148,6 +148,12 @@ def flops(expression: Expression) -> int:
     return own + sum(map(flops, expression.arguments))
 
 
+def work_of(expression: Expression) -> int:
+    """Returns about how many instructions a vector of it takes; parts that are equal count as often as they stand."""
+    own = OPERATIONS[expression.operation].flops if expression.operation in OPERATIONS else 0
+    return own + sum(map(work_of, expression.arguments))
+
+
 def evaluate(expression: Expression, operands: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:
     """Returns its value in numpy, in the precision of the operands; channels must broadcast against them already."""
     if expression.operation == "operand":

@@ -85,7 +85,7 @@ def test_long_chains_end_somewhere() -> None:
         source = "x" if step == 0 else f"v{step - 1}"
         nodes.append(helper.make_node("HardSwish", [source], ["y" if step == 39 else f"v{step}"], f"n{step}"))
     graph = fused(nodes, Weights(), y=(1, 4, 6, 6))
-    assert 10 < len(graph.operations) < 40
+    assert 1 < len(graph.operations) < 10
 
 
 def test_a_product_of_a_flattened_image_is_a_convolution() -> None:

@@ -17,14 +17,13 @@ import numpy as np
 
 from strop.compiler import arithmetic, expressions
 from strop.compiler.emit import Function, Module, Number, Value, constant, lanes_of, vector_of
-from strop.compiler.expressions import IDENTITY, LLVM_TYPES, Expression, emit_expression, operand, substitute
+from strop.compiler.expressions import IDENTITY, LLVM_TYPES, Expression, emit_expression, operand, substitute, work_of
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Cost, Needs, Problem, Split, Statistics
 from strop.compiler.kernels.grouped_nest import Grouped, broadcast_strides, each_block, grouped, walk_group
 from strop.compiler.kernels.nest import units, walk_units
 from strop.compiler.kernels.pointwise import load_apart, store_apart
 from strop.compiler.kernels.record import start_kernel
-from strop.compiler.operations import OPERATIONS
 from strop.compiler.statistics import COMBINATIONS, Statistic
 
 
@@ -66,7 +65,7 @@ class StatisticsKernel:
         program = problem.program
         parts = [statistic.element for statistic in program.statistics]
         parts += [problem.prologue, program.result or IDENTITY]
-        flops = sum(map(_flops, parts)) + 2 * len(program.statistics) + 1
+        flops = sum(map(work_of, parts)) + 2 * len(program.statistics) + 1
         moved = sum(layout.size * layout.itemsize for layout in (problem.output, *problem.inputs))
         return Cost(float(flops * int(np.prod(problem.extents))), 0.25, {"l3": float(moved)})
 
@@ -130,11 +129,6 @@ def _loops(problem: Statistics, isa: Isa) -> Grouped:
     return grouped(extents, problem.axes, problem.groups, tensors, items, isa.lanes)
 
 
-def _flops(expression: Expression) -> int:
-    own = OPERATIONS[expression.operation].flops if expression.operation in OPERATIONS else 0
-    return own + sum(map(_flops, expression.arguments))
-
-
 def _replaced(expression: Expression, part: Expression, by: Expression) -> Expression:
     """Returns the expression with every occurrence of `part` replaced."""
     if expression == part:
@@ -173,7 +167,7 @@ class _Passes:
         self.kept_part: Expression | None = None
         self.keeps = 0
         costly = program.statistics[-1].element
-        is_costly = _flops(costly) >= 8 and program.result is not None
+        is_costly = work_of(costly) >= 8 and program.result is not None
         if is_costly and _replaced(result, self.elements[-1], self.kept) != result:
             self.kept_part, self.keeps = self.elements[-1], len(self.elements) - 1
         elif problem.prologue.arguments and (len(self.elements) > 1 or program.result is not None):
