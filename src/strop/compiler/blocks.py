@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from strop.compiler.expressions import multiply, operand
-from strop.compiler.levels import Block, Compute, Convolve, Graph, Operation, Value
+from strop.compiler.layouts import Shape
+from strop.compiler.levels import Block, Compute, Convolve, Graph, Operation, PoolWindow, Slice, Value
 
 LEAST_BYTES: Final = 2**20
 """Bytes that must be saved from going through memory, for a block to pay."""
@@ -58,6 +59,50 @@ def _rebuilt(graph: Graph, operations: Sequence[Operation | None]) -> Graph:
     names.update((*graph.inputs, *graph.outputs))
     values = {name: value for name, value in graph.values.items() if name in names}
     return replace(graph, operations=tuple(kept), values=values)
+
+
+def means_of_blocks(graph: Graph) -> Graph:
+    """Returns the graph with the means of groups of rows written by blocks whose image is averaged as a whole."""
+    consumers = graph.consumers()
+    values = dict(graph.values)
+    operations: list[Operation] = []
+    replaced: dict[int, Operation] = {}
+    for index, operation in enumerate(graph.operations):
+        operations.append(replaced.get(index, operation))
+        core, name = operation.core, operation.output
+        if not isinstance(core, Block) or not _is_depthwise(core.graph.operations[-1]) or name in graph.outputs:
+            continue
+        averages = [i for i in consumers[name] if _averages(graph.operations[i], values[name].shape)]
+        rows = _rows_of_means(core.graph.operations[-1], values[name].shape)
+        if not averages or not rows:
+            continue
+        images, channels, height, width = values[name].shape
+        whole, means = f"{name} and means", f"means of {name}"
+        count = height // rows
+        values[whole] = Value(whole, (images, channels, height + 1, width))
+        values[means] = Value(means, (images, channels, 1, count))
+        operations[-1] = replace(operation, core=Block(core.graph, rows), output=whole)
+        for part, row in ((name, 0), (means, height)):
+            operations.append(Operation(part, Slice((0, 0, row, 0), (1, 1, 1, 1)), (whole,), part))
+        for place in averages:
+            reader = graph.operations[place]
+            replaced[place] = replace(
+                reader, core=PoolWindow("average", (1, count)), inputs=(means, *reader.inputs[1:])
+            )
+    return _rebuilt(replace(graph, values=values), operations)
+
+
+def _averages(operation: Operation, shape: Shape) -> bool:
+    """Whether it computes the mean of all pixels of an image."""
+    core = operation.core
+    return isinstance(core, PoolWindow) and core.kind == "average" and core.kernel == shape[2:] and not any(core.pads)
+
+
+def _rows_of_means(depthwise: Operation, shape: Shape) -> int:
+    """Returns the rows of a group, 0 where a row of the image has no room for the means of all groups."""
+    assert isinstance(depthwise.core, Convolve)
+    rows = 2 if shape[2] % 2 == 0 and depthwise.core.weights.shape[3] <= 5 else 1
+    return rows if shape[2] // rows <= shape[3] else 0
 
 
 def gate_products(graph: Graph) -> Graph:

@@ -12,17 +12,21 @@ from typing import Final
 import numpy as np
 
 from strop.compiler.blocks import gate_products, make_blocks, means_of_blocks
-from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute
+from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute, work_of
 from strop.compiler.fuse_attention import fuse_attention, join_projections
 from strop.compiler.fuse_joins import behind_phases, join_slices
 from strop.compiler.fuse_prologues import fuse_prologues
 from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Reduce, Resample, Reshape, Value
+from strop.compiler.wavefront import pipeline_recurrences
 
 MOST_OPERANDS: Final = 4
 """Tensors that an epilogue reads besides the core's result: each takes registers from the kernel."""
 
 MOST_LEAVES: Final = 24
 """Leaves of an epilogue, beyond which chains are left apart: code grows with them, and the gain does not."""
+
+MOST_WORK: Final = 128
+"""Instructions of an epilogue, for the same reason."""
 
 
 def fuse(graph: Graph) -> Graph:
@@ -118,7 +122,7 @@ def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | No
         return channel(int(leaf.number) + shift) if leaf.operation == "channel" else None
 
     epilogue = substitute(after.epilogue, move)
-    if after.epilogue != IDENTITY and _count(epilogue) > MOST_LEAVES:
+    if after.epilogue != IDENTITY and (_count(epilogue) > MOST_LEAVES or work_of(epilogue) > MOST_WORK):
         return None
     epilogue, channels = _distinct(epilogue, (*before.channels, *after.channels))
     return Operation(
@@ -165,6 +169,8 @@ STEPS: Final[Sequence[Callable[[Graph], Graph]]] = (
     fuse_prologues,
     join_projections,
     make_blocks,
+    means_of_blocks,
     gate_products,
+    pipeline_recurrences,
 )
 """All of them, in their order."""

@@ -308,12 +308,21 @@ def parts_of(core: Concatenate | Interleave, shapes: Sequence[Shape], output: Sh
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One thread of the team runs it (number `thread`, modulo the team's size), at the same time as others of `wave`."""
+
+    wave: int
+    thread: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One operation: `core` over `inputs` (names of values), then `epilogue`, stored as the value `output`.
 
     Operand 0 of the epilogue is the core's result, operand i is input i; in a Compute all operands are inputs.
     Channel i is the vector channels[i] along `axis` of the output. origin: the ONNX nodes whose work it does.
+    turn: where it is for one thread, at the same time as other operations; None: for the whole team.
     """
 
     name: str
@@ -324,6 +333,7 @@ class Operation:
     channels: tuple[np.ndarray, ...] = ()
     axis: int = 1
     origin: tuple[str, ...] = ()
+    turn: Turn | None = None
 
     @property
     def is_view(self) -> bool:

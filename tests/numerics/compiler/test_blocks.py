@@ -82,6 +82,11 @@ def test_blocks_give_the_same_bits_for_any_number_of_threads(monkeypatch: pytest
                 np.testing.assert_array_equal(array, one[name], err_msg=f"{level}, {threads} threads")
 
 
+def test_blocks_write_means_where_their_image_is_averaged() -> None:
+    means = [each.core.means for each in fused(inverted_residuals(256, 64)).operations if isinstance(each.core, Block)]
+    assert means == [0, 0, 2, 0]
+
+
 def test_a_value_that_somebody_else_reads_is_kept() -> None:
     weights = Weights()
     nodes = [

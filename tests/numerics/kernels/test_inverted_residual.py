@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -73,8 +74,13 @@ def blocks(draw: st.DrawFn) -> FusedBlock:
         dilations=stages[-1].dilations, pads=stages[-1].pads, groups=stages[-1].groups,
     )  # fmt: skip
     operands = ((),) * (len(stages) - 1) + (tuple(range(1, 1 + len(extras))),)
+    rows = 2 if out[0] % 2 == 0 else 1
+    means = rows if not back and not extras and out[0] // rows <= out[1] and draw(st.booleans()) else 0
+    if means:
+        output = spread(draw, (images, last, out[0] + 1, out[1]), Halo())
+        stages[-1] = replace(stages[-1], output=replace(output, shape=(images, last, *out)))
     return FusedBlock(
-        (first, *extras), output, channels=len(stages), stages=tuple(stages), operands=operands
+        (first, *extras), output, channels=len(stages), stages=tuple(stages), operands=operands, means=means
     )  # fmt: skip
 
 
@@ -105,6 +111,10 @@ def allowed_error(
         size = size + np.abs(vector[0])[:, None, None] + sum(np.abs(extra) for extra in more)
         error = references.convolve(part, error, np.abs(own)) + bound(part) * EPSILON * size
         value = references.convolution(part, [value, *more], own, vector)
+    if problem.means:
+        count = problem.means * value.shape[3]
+        error = references.with_means(error, problem.means)
+        error[:, :, -1] += count * EPSILON * references.with_means(np.abs(value), problem.means)[:, :, -1]
     return error
 
 
@@ -144,8 +154,8 @@ def test_tiles_of_a_block_may_have_any_size(isa: Isa, problem: FusedBlock, pixel
     inputs, weights, vectors = numbers_of(problem)
     usual = kernel.candidates(problem, isa)[0]
     sizes = [tiles_of(isa)[place % len(tiles_of(isa))] for place in tiles]
-    height = problem.output.shape[2]
-    rows = max(rows for rows in (1, 2, 3) if height % rows == 0)
+    height = problem.stages[-1].output.shape[2]
+    rows = problem.means or max(rows for rows in (1, 2, 3) if height % rows == 0)
     other = BlockSchedule(
         rows, pixels, sizes[0] if usual.front[0] else (0, 0), sizes[1] if usual.back[0] else (0, 0)
     )  # fmt: skip

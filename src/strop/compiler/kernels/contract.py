@@ -69,7 +69,8 @@ class FusedBlock(Problem):
 
     inputs[0] is the first stage's image; the stages' own inputs after the first, and outputs before the last, say
     shapes and types only. operands: for each stage the inputs of the block that its epilogue reads as operands 1, 2 ...
-    gate: which input the first stage's image is multiplied by, one number an image and channel; 0: none. Its own
+    means: of how many rows the output's last row holds means (`levels.Block`), 0: it has no such row. gate: which input
+    the first stage's image is multiplied by, one number an image and channel; 0: none. Its own
     epilogue does nothing; `channels` counts the vectors of all stages. Weights are those of all stages, flat,
     one after the other, and so are the vectors.
     """
@@ -77,6 +78,7 @@ class FusedBlock(Problem):
     stages: tuple[Convolution, ...] = ()
     operands: tuple[tuple[int, ...], ...] = ()
     gate: int = 0
+    means: int = 0
 
     def parts(
         self, weights: np.ndarray, channels: Sequence[np.ndarray]

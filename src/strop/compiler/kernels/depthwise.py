@@ -11,13 +11,13 @@ one written, so bandwidth bounds it beyond L2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from strop.compiler.emit import Function, Module, Number, Value
+from strop.compiler.emit import Function, Module, Number, Value, constant
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
 from strop.compiler.kernels.convolution_geometry import refuses_convolution
@@ -177,6 +177,7 @@ class DepthwiseNest:
         taps = problem.weights[2] * problem.weights[3]
         self.panel_bytes = panel_bytes(taps, problem.channels)
         self.used: list[DepthwiseTile] = []
+        self.sums: Value | None = None
         self.tallest = self.tile(_Run(0, 1, 1, 0, 0), self.height, 0)
         self.table = f.op("ptr", f"alloca [{self.tallest.span} x ptr], align 8")
 
@@ -206,6 +207,7 @@ class DepthwiseNest:
             run.left,
             run.right,
             partial,
+            self.sums is not None,
         )
 
     def rows(
@@ -263,14 +265,36 @@ class DepthwiseNest:
 
         f.loop(f.divide(f.add(count, self.height - 1), self.height), group)
 
-    def group(self, places: Sequence[Value], weights: Sequence[Value]) -> None:
+    def group(self, places: Sequence[Value], weights: Sequence[Value], means: Value | None = None) -> None:
         """Emits one group of rows over all channels; the table says where the rows of its window lie.
 
-        places: the group's first row in the output and the extra inputs; weights: the one array of them.
+        places: the group's first row in the output and the extra inputs; weights: the one array of them; means: where
+        each channel's mean of the group is written.
         """
         whole, lanes = divmod(self.problem.output.shape[1], self.f.isa.lanes)
         unused = self.f.arguments[0]
+        if means is None:
+            self._row(0, [unused, *places], weights[0], 0, (0, 0, whole), self.height, lanes, partial=False)
+            return
+        self.each_vector(means, lambda _: self.f.zero(self.f.isa.vector))
+        self.sums = means
         self._row(0, [unused, *places], weights[0], 0, (0, 0, whole), self.height, lanes, partial=False)
+        self.sums = None
+        share = constant(self.f.isa.vector, 1 / (self.height * self.problem.output.shape[3]))
+        self.each_vector(means, lambda total: self.f.fmul(total, share))
+
+    def each_vector(self, pixel: Value, change: Callable[[Value], Value]) -> None:
+        """Emits the change of every vector of a pixel's channels."""
+        f, kind = self.f, self.f.isa.vector
+        whole, rest = divmod(self.problem.output.shape[1], f.isa.lanes)
+
+        def vector(index: Number, lanes: int) -> None:
+            place = f.offset(pixel, f.mul(index, f.isa.vector_bytes))
+            f.store_lanes(change(f.load_lanes(kind, place, lanes=lanes)), place, lanes=lanes)
+
+        f.loop(whole, lambda index, _: vector(index, f.isa.lanes))
+        if rest:
+            vector(whole, rest)
 
     def _row(
         self,
@@ -315,6 +339,7 @@ class DepthwiseNest:
                     first,
                     count,
                     vectors,
+                    constant("ptr", 0) if self.sums is None else self.sums,
                     *at[1:],
                 )
 

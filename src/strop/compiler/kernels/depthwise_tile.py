@@ -1,6 +1,6 @@
 """The microkernel of depthwise convolution: a few rows of a few neighbouring pixels, over a run of channels.
 
-    void tile(ptr rows, i64 place, ptr weights, ptr output, i64 first, i64 count, i64 vectors, ptr extra inputs ...)
+    void tile(ptr rows, i64 place, ptr weights, ptr output, i64 first, i64 count, i64 vectors, ptr sums, ptr inputs ...)
 
 rows: a table of pointers to the input's rows at column 0, one for each row that the tile's window spans; so rows may
 lie anywhere, in an image or in a ring. place: bytes added to each of them. vectors: how many whole vectors of channels.
@@ -8,7 +8,7 @@ lie anywhere, in an image or in a ring. place: bytes added to each of them. vect
 For each vector of channels the sums of all pixels are in registers. A row of the input is read once for all rows of
 the output that it belongs to: rows * columns * taps multiply-adds for about columns * (window's rows) loads. Columns
 outside the image are left out when the code is built. Rows outside it are left out in the `partial` form, a tile of one
-row that takes `count` rows of the filter from `first` on.
+row that takes `count` rows of the filter from `first` on. sums: where each channel's results are added up, if they are.
 
 Weights: [panel of 16 channels][filter's places, then the epilogue's vectors][16 lanes].
 """
@@ -34,7 +34,7 @@ class DepthwiseTile:
     rows, columns: output pixels; kernel, strides, dilations: of the convolution; left, right: columns of its window
     that lie outside the image; *_pixel, *_row: bytes between pixels; numbers: vectors a channel that the epilogue
     reads; lanes: of a last, smaller vector of channels (0: there is none); partial: whether the filter's rows are
-    given at run time.
+    given at run time; sums: whether results are added up.
     """
 
     rows: int
@@ -53,6 +53,7 @@ class DepthwiseTile:
     left: int = 0
     right: int = 0
     partial: bool = False
+    sums: bool = False
 
     @property
     def span(self) -> int:
@@ -74,7 +75,7 @@ class DepthwiseTile:
     def emit(self, isa: Isa) -> str:
         """Returns its code, a module of one function."""
         module = Module(isa)
-        kinds = ["ptr", "i64", "ptr", "ptr", "i64", "i64", "i64"] + ["ptr"] * len(self.extras)
+        kinds = ["ptr", "i64", "ptr", "ptr", "i64", "i64", "i64", "ptr"] + ["ptr"] * len(self.extras)
         f = module.function(self.symbol(isa), kinds)
         _Emitter(f, self).run()
         return module.text()
@@ -98,7 +99,7 @@ class _Emitter:
     def __init__(self, f: Function, tile: DepthwiseTile) -> None:
         self.f, self.tile, self.isa = f, tile, f.isa
         self.rows, self.place, self.weights, self.output, self.first, self.count, self.vectors = f.arguments[:7]
-        self.extras = f.arguments[7:]
+        self.sums, self.extras = f.arguments[7], f.arguments[8:]
         self.taps = tile.kernel[0] * tile.kernel[1]
 
     def run(self) -> None:
@@ -199,6 +200,7 @@ class _Emitter:
             size = 0 if extra.broadcast else np.dtype(extra.dtype).itemsize
             pointers.append(f.offset(pointer, f.mul(index, isa.lanes * size)))
         channels = [f.load(isa.vector, weights, (self.taps + i) * PANEL * 4) for i in range(tile.numbers)]
+        total = f.zero(isa.vector)
         for y in range(tile.rows):
             for x in range(tile.columns):
                 values = [sums[y * tile.columns + x]]
@@ -208,6 +210,11 @@ class _Emitter:
                     values.append(self.extra(extra, pointer, place, lanes) if is_read else Value("", ""))
                 result = emit_expression(f, tile.epilogue, values, channels, isa.lanes)
                 f.store_lanes(result, output, y * tile.output_row + x * tile.output_pixel, lanes=lanes)
+                if tile.sums:
+                    total = f.fadd(total, result)
+        if tile.sums:
+            sums = f.offset(self.sums, f.mul(index, isa.vector_bytes))
+            f.store_lanes(f.fadd(f.load_lanes(isa.vector, sums, lanes=lanes), total), sums, lanes=lanes)
 
     def extra(self, extra: Extra, pointer: Value, place: int, lanes: int) -> Value:
         """Loads a vector of an extra input."""

@@ -72,6 +72,8 @@ class InvertedResidual:
         middle = problem.stages[roles.middle]
         if any(problem.operands[: len(problem.stages) - 1]):
             return "only the last epilogue may read tensors"
+        if problem.means and roles.middle + 1 < len(problem.stages):
+            return "means of a projected image"
         if _span(middle, 1) < middle.strides[0]:
             return "windows of the depthwise convolution do not meet"
         image = problem.inputs[0]
@@ -93,10 +95,14 @@ class InvertedResidual:
         assert isinstance(problem, FusedBlock)
         roles = _roles(problem)
         assert roles is not None
-        height = problem.output.shape[2]
+        height = problem.stages[-1].output.shape[2]
         found = []
         for rows, pixels in ((2, 7), (1, 14)) if isa.registers == 32 else ((2, 4), (1, 7)):
-            if height % rows == 0 and (rows == 1 or problem.stages[roles.middle].weights[3] <= 5):
+            if (
+                height % rows == 0
+                and problem.means in (0, rows)
+                and (rows == 1 or problem.stages[roles.middle].weights[3] <= 5)
+            ):
                 found.append(_scheduled(problem, rows, pixels, isa))
         return found
 
@@ -263,7 +269,7 @@ class _Plan:
 
     def depthwise(self) -> Convolution:
         """Returns the middle stage as it reads rows and writes them: between stages, or into the output."""
-        output = self.problem.output
+        output = self.problem.stages[-1].output
         if self.back is not None:
             columns = self.middle.output.shape[3]
             output = replace(
@@ -295,6 +301,7 @@ class _Emitter:
         self.f, self.record, self.plan = f, record, plan
         self.workspace = record["workspace"]
         problem, schedule = plan.depthwise(), plan.schedule
+        self.height = problem.output.shape[2]
         self.middle = DepthwiseNest(f, problem, schedule.rows, schedule.pixels)
         self.stem = plan.stem_plan() if plan.roles.stem else None
         self.front = None if plan.front is None else self.stem.nest if self.stem else plan.front_nest()
@@ -332,11 +339,33 @@ class _Emitter:
         line = f.mul(group, plan.rows)
         if self.back is None:
             layouts = (problem.output, *(problem.inputs[i] for i in problem.operands[-1]))
-            self.middle.group(self.targets(image, line, layouts), self.weights(self.plan.roles.middle))
+            self.middle.group(
+                self.targets(image, line, layouts), self.weights(self.plan.roles.middle), self.means(image, group)
+            )
             return
         results = f.offset(self.workspace, plan.results)
         self.middle.group([results], self.weights(self.plan.roles.middle))
         self.project(results, self.targets(image, line, (problem.output, *self.plan.extras())))
+
+    def means(self, image: Number, group: Number) -> Value | None:
+        """Returns where the means of a group lie, in the output's last row; the first group clears what is left."""
+        f, output = self.f, self.plan.problem.output
+        if not self.plan.problem.means:
+            return None
+        row = f.offset(
+            f.offset(self.record["output"], f.mul(image, output.strides[0])), self.height * output.strides[2]
+        )
+        left = output.shape[3] - self.plan.groups
+
+        def clear() -> None:
+            begin, zero = f.offset(row, self.plan.groups * output.strides[3]), f.zero(f.isa.vector)
+            f.loop(
+                left, lambda i, _: self.middle.each_vector(f.offset(begin, f.mul(i, output.strides[3])), lambda _: zero)
+            )
+
+        if left:
+            f.when(f.compare("eq", f.number(group), f.number(0)), clear)
+        return f.offset(row, f.mul(group, output.strides[3]))
 
     def targets(self, image: Number, line: Number, layouts: Sequence[Layout]) -> list[Value]:
         """Returns where the group's first row lies in the output and in what the last epilogue reads."""
