@@ -2,9 +2,10 @@
 
 All candidates of a problem take turns, one run each a round, forth and back, so that whatever disturbs the machine
 disturbs all of them; a candidate's time is the mean of its quickest third. Each runs alone on one thread, on layouts as
-the plan has them, its weights as cold as in the network. Who is far behind after a few rounds drops out. A problem gets
-that part of the time which it takes of the network. What is measured goes into the records, also where the time runs
-out, or somebody presses Ctrl-C, in between; `choose` takes it from there.
+the plan has them, with weights as cold as in a network among others: so many copies take turns that a multiple of the
+network's weights goes through the caches before one has its turn again. A problem gets that part of the time which it
+takes of the network. What is measured goes into the records, also where the time runs out, or somebody presses Ctrl-C,
+in between; `choose` takes it from there.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import numpy as np
 from strop.compiler.alone import Alone
 from strop.compiler.choose import Offer, offers
 from strop.compiler.isa.table import Isa
-from strop.compiler.kernels.contract import Convolution, Kernel, Problem
+from strop.compiler.kernels.contract import Convolution, FusedBlock, Kernel, Problem
 from strop.compiler.object_cache import ObjectCache
 from strop.compiler.plan import PlanTask, ProgramPlan
 from strop.compiler.program import pack_step
 from strop.compiler.records import Record, Records
+from strop.machine import machine
 from strop.measure.clock import SYSTEM, Clock
 
 _log = logging.getLogger(__name__)
@@ -42,8 +44,14 @@ _MOST_ROUNDS: Final = 60
 _ENOUGH_SECONDS: Final = 0.25
 """Of a problem's rounds, once each candidate ran `_MOST_ROUNDS` / 2 times."""
 
-_BEHIND: Final = 1.5
-"""Who is so many times slower after the first rounds drops out."""
+_COLDER: Final = 8
+"""How often a network's weights go through the caches before a copy has its turn again: other programs use them, too.
+
+With the weights of a network of 46 MB going through once, a filter of 9 MB came from the last cache in 530 us; in the
+network it took 740, as it does after 400 MB."""
+
+_COPIED_BYTES: Final = 384 << 20
+_MOST_COPIES: Final = 32
 
 _SHORTEST: Final = 2e-6
 """Seconds of a task, by estimate, below which nothing is to be gained."""
@@ -85,8 +93,8 @@ class _Work:
     weight: float
 
 
-Make = Callable[["_Work", Offer, int], Trial]
-"""Makes a candidate ready to run, with so many copies of its weights."""
+Make = Callable[["_Work", int], Sequence[Trial]]
+"""Makes a problem's candidates ready to run; so many bytes of weights shall pass before a copy is used again."""
 
 
 def tune_plan(
@@ -101,7 +109,7 @@ def tune_plan(
 ) -> Tuned:
     """Measures what the records lack for a plan, and saves them; takes about `budget` seconds at most.
 
-    winograd is tried where the plan's problems allow it, whatever their weights: `choose` looks at those.
+    Winograd is tried where the plan's problems allow it, whatever their weights: `choose` looks at those.
     make: how candidates are made, for tests.
     """
     begin = clock.now()
@@ -109,7 +117,8 @@ def tune_plan(
     waiting = [work for work in works if not _is_known(records, work)]
     tuned = Tuned(len(works), 0, len(works) - len(waiting), len(waiting), 0.0)
     make = make or _maker(plan, cache)
-    weights = sum(_weight_bytes(task) for task in plan.tasks)
+    weights = sum(weight_bytes(task.problem) for task in plan.tasks)
+    apart = min(_COLDER * weights, _COPIED_BYTES, machine().memory_limit_bytes // 16)
     try:
         while waiting:
             spent = clock.now() - begin
@@ -118,7 +127,7 @@ def tune_plan(
             work = waiting[0]
             share = work.weight / sum(each.weight for each in waiting)
             seconds = max((budget - spent) * share, min(_ENOUGH_SECONDS, budget - spent))
-            record = _measure(work, make, weights, clock, clock.now() + seconds, begin + budget)
+            record = _measure(work, make(work, apart), clock, clock.now() + seconds, begin + budget)
             if record is None:  # the time ran out before anything could be told
                 break
             records.add(work.task.problem, record)
@@ -197,44 +206,42 @@ def _is_known(records: Records, work: _Work) -> bool:
     return record is not None and {offer.key for offer in work.offers} <= set(record.seconds)
 
 
-def _weight_bytes(task: PlanTask) -> int:
-    problem = task.problem
-    return 4 * int(np.prod(problem.weights)) if isinstance(problem, Convolution) else 0
+def weight_bytes(problem: Problem) -> int:
+    """Returns the bytes of a problem's weights, as the model has them."""
+    if isinstance(problem, FusedBlock):
+        return sum(weight_bytes(stage) for stage in problem.stages)
+    if isinstance(problem, Convolution):
+        return int(np.prod(problem.weights)) * np.dtype(problem.weight_dtype).itemsize
+    return 0
 
 
 def _maker(plan: ProgramPlan, cache: ObjectCache | None) -> Make:
-    def make(work: _Work, offer: Offer, copies: int) -> Trial:
+    def make(work: _Work, apart: int) -> Sequence[Trial]:
         step = work.task.step
-        packed = pack_step(step, offer.kernel, offer.problem, offer.schedule, plan.isa)
         place = (step.output.buffer, step.output.offset)
-        same = (i for i, view in enumerate(step.inputs) if (view.buffer, view.offset) == place)
-        return Alone(
-            offer.kernel,
-            offer.problem,
-            offer.schedule,
-            plan.isa,
-            packed,
-            copies=copies,
-            in_place=frozenset(same),
-            cache=cache,
-        )
+        same = frozenset(i for i, view in enumerate(step.inputs) if (view.buffer, view.offset) == place)
+        packed = [pack_step(step, each.kernel, each.problem, each.schedule, plan.isa) for each in work.offers]
+        once = sum(array.nbytes for arrays in packed for array in arrays)
+        copies = min(_MOST_COPIES, -(-apart // once)) if once else 1
+        return [
+            Alone(
+                offer.kernel,
+                offer.problem,
+                offer.schedule,
+                plan.isa,
+                arrays,
+                copies=copies,
+                in_place=same,
+                cache=cache,
+            )
+            for offer, arrays in zip(work.offers, packed, strict=True)
+        ]
 
     return make
 
 
-def _measure(work: _Work, make: Make, network_bytes: int, clock: Clock, until: float, at_most: float) -> Record | None:
-    """Returns the record of a problem after as many rounds as fit until then; None where too few did.
-
-    network_bytes: of all weights of the network: so many go through the caches between two runs of a problem, and so
-    many go through them here until a set of weights has its turn again.
-    """
-    own = max(1, _weight_bytes(work.task) * len(work.offers))
-    copies = min(16, -(-network_bytes // own)) if _weight_bytes(work.task) else 1
-    trials: list[Trial] = []
-    for offer in work.offers:
-        trials.append(make(work, offer, copies))
-        if clock.now() >= at_most:
-            return None
+def _measure(work: _Work, trials: Sequence[Trial], clock: Clock, until: float, at_most: float) -> Record | None:
+    """Returns the record of a problem after as many rounds as fit until then; None where too few did."""
     times, rounds = take_turns(trials, clock, until=until, at_most=at_most)
     if rounds < _LEAST_ROUNDS:
         return None
@@ -243,12 +250,11 @@ def _measure(work: _Work, make: Make, network_bytes: int, clock: Clock, until: f
 
 
 def take_turns(trials: Sequence[Trial], clock: Clock, *, until: float, at_most: float) -> tuple[list[list[float]], int]:
-    """Returns the seconds of every run of each trial, and the rounds of those who stayed to the end.
+    """Returns the seconds of every run of each trial, and how many rounds there were.
 
     Goes on until `until`, for a few rounds at least, but never beyond `at_most`.
     """
     times: list[list[float]] = [[] for _ in trials]
-    running = list(range(len(trials)))
     for trial in trials:
         trial()  # pages, code and branches that nobody has seen yet
     begin, rounds = clock.now(), 0
@@ -257,14 +263,11 @@ def take_turns(trials: Sequence[Trial], clock: Clock, *, until: float, at_most: 
         enough = rounds >= _MOST_ROUNDS // 2 and moment - begin >= _ENOUGH_SECONDS
         if enough or moment >= at_most or (rounds >= _LEAST_ROUNDS and moment >= until):
             break
-        for index in running if rounds % 2 else reversed(running):
+        for index in range(len(trials)) if rounds % 2 else reversed(range(len(trials))):
             start = clock.now()
             trials[index]()
             times[index].append(clock.now() - start)
         rounds += 1
-        if rounds == _LEAST_ROUNDS:
-            means = {index: fastest_third(times[index]) for index in running}
-            running = [index for index in running if means[index] <= _BEHIND * min(means.values())]
     return times, rounds
 
 

@@ -8,6 +8,7 @@ import pytest
 from strop.compiler.choose import NoKernelError, choose, estimate
 from strop.compiler.isa import ISAS, get_isa
 from strop.compiler.kernels.contract import Convolution, Cost, Pool
+from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.layouts import channels_last, dense
 from strop.compiler.registry import KERNELS
 
@@ -61,7 +62,7 @@ def test_what_no_kernel_computes_is_refused_with_every_familys_reason() -> None:
 
 
 def test_an_algorithm_that_depends_on_the_weights_needs_them() -> None:
-    class Picky(type(KERNELS[0])):  # type: ignore[misc]
+    class Picky(StemConvolution):
         family = "picky"
 
         def accepts(self, problem: object, isa: object) -> str:
