@@ -48,7 +48,16 @@ _CONSTANT_INPUTS = {
     "PRelu": [1],
     "QLinearConv": [1, 2, 3, 4, 5, 6, 7, 8],
     "QuantizeLinear": [1, 2],
-    "ReduceMean": [1],
+    **dict.fromkeys(
+        (
+            "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+            "ReduceSumSquare"
+        ).split(),
+        [1],
+    ),
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LayerNormalization"), [1, 2]),
+    "Pow": [1],
+    "RMSNormalization": [1],
     "RNN": [1, 2, 3],
     "Reshape": [1],
     "Resize": [1, 2, 3],

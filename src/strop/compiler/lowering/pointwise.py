@@ -60,10 +60,19 @@ def lower_where(node: onnx_ir.Node, scope: Scope) -> None:
 
 
 def lower_cast(node: onnx_ir.Node, scope: Scope) -> None:
-    """Cast between float32, integers and truth values."""
-    wanted = onnx.helper.tensor_dtype_to_np_dtype(int_attribute(node, "to", 1)).name
+    """Cast between float32, integers and truth values, to a type or to that of another value."""
+    if node.op_type == "CastLike":
+        other = node.inputs[1]
+        known = scope.constant(other)
+        wanted = scope.value(other).dtype if known is None else str(known.dtype)
+    else:
+        wanted = onnx.helper.tensor_dtype_to_np_dtype(int_attribute(node, "to", 1)).name
     if wanted not in LLVM_TYPES:
         raise NotCovered(f"values of {wanted}")
+    array = scope.constant(node.inputs[0])
+    if array is not None and str(array.dtype) in LLVM_TYPES:
+        scope.set_constant(node.outputs[0], array.astype(wanted))
+        return
     terms = Terms(scope, [node.inputs[0]], tuple(LLVM_TYPES))
     terms.store(node.outputs[0], cast(terms.leaves[0], wanted))
 

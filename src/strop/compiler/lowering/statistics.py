@@ -68,13 +68,18 @@ def lower_softmax(node: onnx_ir.Node, scope: Scope) -> None:
 
 def lower_layer_normalization(node: onnx_ir.Node, scope: Scope) -> None:
     """LayerNormalization and RMSNormalization over the axes from one on, then a scale and a shift."""
-    _need_one_output(node)
     value = scope.floats(node.inputs[0])
     rank = len(value.shape)
     axes = tuple(range(int_attribute(node, "axis", -1) % rank, rank))
     count = math.prod(value.shape[axis] for axis in axes)
     build = standardization if node.op_type == "LayerNormalization" else root_mean_square
-    found = _add(scope, build(count, float_attribute(node, "epsilon", 1e-5)), value.name, axes, value.shape, None)
+    program = build(count, float_attribute(node, "epsilon", 1e-5))
+    one = tuple(1 if axis in axes else extent for axis, extent in enumerate(value.shape))
+    for place, output in enumerate(node.outputs[1:], 1):  # the mean, and one over the deviation
+        if output.uses() or output.is_graph_output():
+            statistics = Program(f"{program.name}, statistic {place}", program.statistics[:place])
+            _add(scope, statistics, value.name, axes, one, output)
+    found = _add(scope, program, value.name, axes, value.shape, None)
     scale_and_shift(scope, found, [input_at(node, 1), input_at(node, 2)], node.outputs[0])
 
 
@@ -179,7 +184,3 @@ def _axis(shape: Shape) -> int:
 def _per_channel(vector: np.ndarray, shape: Shape) -> np.ndarray:
     return vector.reshape(-1, *(1,) * (len(shape) - 2))
 
-
-def _need_one_output(node: onnx_ir.Node) -> None:
-    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
-        raise NotCovered("a normalization that gives its statistics")
