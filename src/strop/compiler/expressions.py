@@ -10,7 +10,7 @@ can be evaluated in numpy, which is its meaning, printed, and emitted as LLVM IR
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -126,6 +126,36 @@ def substitute(expression: Expression, replace: Callable[[Expression], Expressio
     return Expression(expression.operation, arguments, expression.number, expression.dtype)
 
 
+def split_bias(expression: Expression) -> tuple[int | None, Expression]:
+    """Returns the vector that operand 0 is added to before all else, and the rest; None where there is no such sum.
+
+    A kernel may start its sums with that vector and do the rest behind them.
+
+    Example:
+        >>> bias, rest = split_bias(maximum(constant(0.0), add(operand(0), channel(1))))
+        >>> bias, str(rest)
+        (1, 'maximum(0, x0)')
+    """
+    readers = {node for node in _nodes(expression) if IDENTITY in node.arguments}
+    if len(readers) != 1:
+        return None, expression
+    (reader,) = readers
+    others = [argument for argument in reader.arguments if argument != IDENTITY]
+    if reader.operation != "add" or len(others) != 1 or others[0].operation != "channel":
+        return None, expression
+
+    def rest(node: Expression) -> Expression:
+        if node == reader:
+            return IDENTITY
+        return replace(node, arguments=tuple(map(rest, node.arguments)))
+
+    return int(others[0].number), rest(expression)
+
+
+def _nodes(expression: Expression) -> set[Expression]:
+    return {expression}.union(*map(_nodes, expression.arguments))
+
+
 def leaves(expression: Expression) -> list[Expression]:
     """Returns the distinct leaves in the order in which they appear."""
     found = [leaf for argument in expression.arguments for leaf in leaves(argument)] or [expression]
@@ -146,12 +176,6 @@ def flops(expression: Expression) -> int:
     """Returns the operations that its code does for one element."""
     own = OPERATIONS[expression.operation].flops if expression.operation in OPERATIONS else 0
     return own + sum(map(flops, expression.arguments))
-
-
-def work_of(expression: Expression) -> int:
-    """Returns about how many instructions a vector of it takes; parts that are equal count as often as they stand."""
-    own = OPERATIONS[expression.operation].flops if expression.operation in OPERATIONS else 0
-    return own + sum(map(work_of, expression.arguments))
 
 
 def evaluate(expression: Expression, operands: Sequence[np.ndarray], channels: Sequence[np.ndarray] = ()) -> np.ndarray:

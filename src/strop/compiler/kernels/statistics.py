@@ -17,7 +17,7 @@ import numpy as np
 
 from strop.compiler import arithmetic, expressions
 from strop.compiler.emit import Function, Module, Number, Value, constant, lanes_of, vector_of
-from strop.compiler.expressions import IDENTITY, LLVM_TYPES, Expression, emit_expression, operand, substitute, work_of
+from strop.compiler.expressions import IDENTITY, LLVM_TYPES, Expression, emit_expression, operand, substitute
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Cost, Needs, Problem, Split, Statistics
 from strop.compiler.kernels.grouped_nest import Grouped, broadcast_strides, each_block, grouped, walk_group
@@ -65,7 +65,7 @@ class StatisticsKernel:
         program = problem.program
         parts = [statistic.element for statistic in program.statistics]
         parts += [problem.prologue, program.result or IDENTITY]
-        flops = sum(map(work_of, parts)) + 2 * len(program.statistics) + 1
+        flops = sum(map(expressions.flops, parts)) + 2 * len(program.statistics) + 1
         moved = sum(layout.size * layout.itemsize for layout in (problem.output, *problem.inputs))
         return Cost(float(flops * int(np.prod(problem.extents))), 0.25, {"l3": float(moved)})
 
@@ -167,7 +167,7 @@ class _Passes:
         self.kept_part: Expression | None = None
         self.keeps = 0
         costly = program.statistics[-1].element
-        is_costly = work_of(costly) >= 8 and program.result is not None
+        is_costly = expressions.flops(costly) >= 8 and program.result is not None
         if is_costly and _replaced(result, self.elements[-1], self.kept) != result:
             self.kept_part, self.keeps = self.elements[-1], len(self.elements) - 1
         elif problem.prologue.arguments and (len(self.elements) > 1 or program.result is not None):
