@@ -26,18 +26,23 @@ def make_image(plan: Plan, blob: Blob, weights: bytes | memoryview) -> Image:
     (`runtime_code.emit_runtime`) must have been linked into the blob. Raises ValueError where plan, blob and weights
     do not fit.
     """
-    missing = {name for name in (*RUNTIME, *(task.symbol for task in plan.tasks)) if name not in blob.symbols}
-    if missing:
-        raise ValueError(f"the blob lacks {', '.join(sorted(missing))}")
-    placed = plan._replace(
-        level=blob.level,
-        tasks=tuple(task._replace(offset=blob.symbols[task.symbol]) for task in plan.tasks),
-        runtime={name: blob.symbols[name] for name in RUNTIME},
-    )
+    placed = placed_plan(plan, blob)
     view = memoryview(weights).cast("B")
     if len(view) < plan.weights + SLACK:
         view = memoryview(bytes(view).ljust(plan.weights + SLACK, b"\0"))
     return image_of(placed.to_bytes(), blob.data, view)
+
+
+def placed_plan(plan: Plan, blob: Blob) -> Plan:
+    """Returns the plan with the offsets of its tasks' and the runtime's code; ValueError where the blob lacks some."""
+    missing = {name for name in (*RUNTIME, *(task.symbol for task in plan.tasks)) if name not in blob.symbols}
+    if missing:
+        raise ValueError(f"the blob lacks {', '.join(sorted(missing))}")
+    return plan._replace(
+        level=blob.level,
+        tasks=tuple(task._replace(offset=blob.symbols[task.symbol]) for task in plan.tasks),
+        runtime={name: blob.symbols[name] for name in RUNTIME},
+    )
 
 
 def image_parts(image: Image) -> dict[str, bytes | memoryview]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir
 
+from strop.compiler.layouts import Shape
 from strop.compiler.levels import Graph, Value
 from strop.compiler.lowering.convolution import lower_batch_norm, lower_convolution, lower_gemm, lower_matmul
 from strop.compiler.lowering.movement import (
@@ -108,6 +109,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "Pow": lower_power,
     "Where": lower_where,
     "Cast": lower_cast,
+    "CastLike": lower_cast,
     "PRelu": lower_prelu,
     **dict.fromkeys(BINARY, lower_binary),
     **dict.fromkeys(UNARY, lower_unary),
@@ -164,13 +166,19 @@ def prepare(model: Model) -> onnx_ir.Model:
     return graph
 
 
-def lower(model: onnx_ir.Model, *, name: str = "model") -> Lowered:
-    """Returns the operations of a prepared model; raises NotSupportedError where an input's shape is not static."""
+def lower(model: onnx_ir.Model, *, name: str = "model", shapes: Mapping[str, Shape] | None = None) -> Lowered:
+    """Returns the operations of a prepared model; raises NotSupportedError where an input's shape is not static.
+
+    shapes: of inputs whose sizes the model leaves open; parts of constants are then views of the whole constants, which
+    are the same for all sizes.
+    """
     scope, reasons = Scope(), {}
     for value in model.graph.inputs:
         if value.is_initializer():
             continue
         known = _typed(value)
+        if shapes and value.name and value.name in shapes and value.dtype is not None:
+            known = Value(value.name, shapes[value.name], str(value.dtype.numpy().name))
         if known is None:
             raise NotSupportedError(
                 "unsupported.model",
@@ -186,14 +194,15 @@ def lower(model: onnx_ir.Model, *, name: str = "model") -> Lowered:
             scope.constants[initializer.name] = initializer.const_value.numpy()
     found = find_patterns(model.graph, scope.constant)
     for node in all_nodes(model.graph):
-        reason = _lower_node(node, scope, model, found.get(node.name or ""))
+        is_part = shapes is not None and node.op_type in ("Gather", "Slice")
+        reason = _lower_node(node, scope, model, found.get(node.name or ""), is_part=is_part)
         if reason:
             reasons[node.name or ""] = reason
             _note_types(node, scope, model)
     return Lowered(_finish(model, scope, name, reasons), reasons, *_known(model, scope))
 
 
-def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model, found: Found | None) -> str:
+def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model, found: Found | None, *, is_part: bool) -> str:
     """Adds what does the node's work and returns "", or the reason why nothing does."""
     if scope.is_taken_over(node) or (found is not None and _lower_found(found, scope)):
         return ""
@@ -202,7 +211,7 @@ def _lower_node(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model, found: F
     try:
         if node.domain not in ("", "ai.onnx"):
             raise NotCovered(f"an operator of {node.domain}")
-        if _evaluate(node, scope, model):
+        if not (is_part and _is_table(scope.constant(node.inputs[0]))) and _evaluate(node, scope, model):
             return ""
         rule = RULES.get(node.op_type)
         if rule is None:
@@ -226,6 +235,11 @@ def _lower_found(found: Found, scope: Scope) -> bool:
     for node in found.nodes[1:]:
         scope.take_over(node)
     return True
+
+
+def _is_table(array: np.ndarray | None) -> bool:
+    """Whether a constant holds numbers to compute with, rather than sizes."""
+    return array is not None and array.dtype == np.float32 and array.ndim > 1
 
 
 def _evaluate(node: onnx_ir.Node, scope: Scope, model: onnx_ir.Model) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from strop.compiler.asking import asking, scheduling
 from strop.compiler.fuse import fuse
 from strop.compiler.image import make_image
 from strop.compiler.isa.table import Isa, get_isa
-from strop.compiler.kernels.contract import Code, Kernel, Problem, Schedule
+from strop.compiler.kernels.contract import AnyLength, Code, Kernel, Problem, Schedule
 from strop.compiler.layout import lay_out
 from strop.compiler.layouts import ALIGNMENT, SLACK
 from strop.compiler.levels import Block, Convolve, Graph, Recur
@@ -19,7 +21,7 @@ from strop.compiler.link import link
 from strop.compiler.lower import lower, prepare
 from strop.compiler.machine_code import compile_objects
 from strop.compiler.object_cache import ObjectCache
-from strop.compiler.plan import ProgramPlan, make_plan
+from strop.compiler.plan import PlanTask, ProgramPlan, make_plan
 from strop.compiler.problems import block_weights
 from strop.compiler.records import Records
 from strop.compiler.runtime_code import emit_runtime
@@ -71,7 +73,7 @@ def compile_program(
             verify_graph(graph)
         verify_views(views)
         verify_plan(plan)
-    codes = emit_codes(plan)
+    codes = emit_codes(plan.tasks, isa)
     packed = pack_weights(plan)
     irs = {symbol: ir for code in codes for symbol, ir in code.objects.items()} | dict(emit_runtime(isa))
     blob = link(list(compile_objects(irs, isa, cache).values()), isa)
@@ -103,15 +105,28 @@ def _lowered(model: Model) -> Graph:
 # -- code and weights
 
 
-def emit_codes(plan: ProgramPlan) -> tuple[Code, ...]:
-    """Returns the code of each task; equal problems share it."""
-    known: dict[tuple[str, Problem, object], Code] = {}
+Codes = dict[tuple[str, Problem, Schedule], Code]
+"""Code by what it depends on: the family, the problem (a general one, where the family has such), the schedule."""
+
+
+def emit_codes(tasks: Sequence[PlanTask], isa: Isa, known: Codes | None = None) -> tuple[Code, ...]:
+    """Returns the code of each task; equal problems share it, and those that only lengths tell apart.
+
+    known: code there is already; what is emitted is added.
+    """
+    known = {} if known is None else known
     codes = []
-    for task in plan.tasks:
-        key = (task.kernel.family, task.problem, task.schedule)
+    for task in tasks:
+        general = getattr(task.kernel, "general", None)
+        problem = task.problem if general is None else general(task.problem)
+        key = (task.kernel.family, problem, task.schedule)
         if key not in known:
-            known[key] = task.kernel.emit(task.problem, task.schedule, plan.isa)
-        codes.append(known[key])
+            known[key] = task.kernel.emit(task.problem, task.schedule, isa)
+        code = known[key]
+        if general is not None:
+            numbers = cast(AnyLength, task.kernel).numbers(task.problem, task.schedule, isa)
+            code = replace(code, numbers=numbers)
+        codes.append(code)
     return tuple(codes)
 
 
@@ -132,25 +147,29 @@ class PackedWeights:
 def pack_weights(plan: ProgramPlan) -> PackedWeights:
     """Returns the weights in the order in which the plan reads them."""
     placed: list[tuple[int, np.ndarray]] = []
+    known: dict[bytes, int] = {}
     end = 0
 
-    def put(array: np.ndarray) -> int:
+    def put(array: np.ndarray, step: Step) -> int:
         nonlocal end
         start = -(-end // ALIGNMENT) * ALIGNMENT
+        if step.operation is not None and step.operation.turn is not None:  # pieces of one operation share its weights
+            same = known.setdefault(hashlib.sha256(array.tobytes()).digest(), start)
+            if same != start:
+                return same
         placed.append((start, array.reshape(-1).view(np.uint8)))
         end = start + array.nbytes
         return start
 
     result = PackedWeights(np.empty(0, np.uint8))
     for task in plan.tasks:
-        result.tasks.append(
-            [put(array) for array in pack_step(task.step, task.kernel, task.problem, task.schedule, plan.isa)]
-        )
+        arrays = pack_step(task.step, task.kernel, task.problem, task.schedule, plan.isa)
+        result.tasks.append([put(array, task.step) for array in arrays])
         for view in task.step.inputs:
             if plan.views.buffers[view.buffer].kind == "constant" and view.buffer not in result.constants:
                 array = plan.views.graph.constants[view.buffer]
                 layout = plan.views.views[view.buffer].layout  # the constant's own, whatever part of it is read here
-                result.constants[view.buffer] = put(constant_bytes(array, layout))
+                result.constants[view.buffer] = put(constant_bytes(array, layout), task.step)
     result.data = np.zeros(end + SLACK, np.uint8)
     for start, array in placed:
         result.data[start : start + len(array)] = array
@@ -174,7 +193,7 @@ def pack_step(step: Step, kernel: Kernel, problem: Problem, schedule: Schedule, 
     return kernel.pack(problem, schedule, isa, weights, channels)
 
 
-def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeights) -> Plan:
+def loader_plan(plan: ProgramPlan, codes: Sequence[Code], packed: PackedWeights) -> Plan:
     """Returns the plan as the loader runs it."""
     graph = plan.views.graph
 
@@ -192,6 +211,7 @@ def loader_plan(plan: ProgramPlan, codes: tuple[Code, ...], packed: PackedWeight
                 units=task.split.units,
                 grain=task.split.grain,
                 wait=task.wait,
+                thread=task.thread,
                 origin=() if operation is None else operation.origin,
                 kernel=task.kernel.family,
                 tile=str(task.schedule),

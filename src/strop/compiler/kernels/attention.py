@@ -126,7 +126,7 @@ class AttentionKernel:
         mask = []
         for layout in problem.inputs[3:]:
             by_row = int(layout.strides[2] != 0 and layout.shape[2] > 1)
-            mask.append(Layout((2, 2, 2, 2), (0, 0, by_row, _step(layout, 3)), layout.dtype))
+            mask.append(Layout((2, 2, 2, 2), (0, 0, by_row, layout.strides[3]), layout.dtype))
         inputs = tuple(one(layout, 2) for layout in problem.inputs[:3])
         return replace(problem, inputs=(*inputs, *mask), output=one(problem.output, 1))
 

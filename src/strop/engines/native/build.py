@@ -157,6 +157,8 @@ def _of_free_sizes(
     model: Model, settings: Mapping[str, KnobValue], caches: Caches, read_seconds: float
 ) -> CompiledModel:
     """Returns a model some sizes of which are not known before a request comes; no request waits for tuning."""
+    from strop.compiler.program import CompileSettings
+    from strop.engines.native.family import Family
     from strop.model.oracle import custom_operators
     from strop.model.shapes import with_shapes
 
@@ -167,12 +169,19 @@ def _of_free_sizes(
         stages = {"read": read_seconds, "compile": now() - start}
         return Segmented(model, route, native_share=0.0, settings=settings, stages=stages)
 
+    family = Family(model, CompileSettings(str(settings["isa"]), _winograd(settings)), caches.objects)
+
     def compile_for(shapes: Shapes) -> tuple[Route, float] | None:
         named = {spec.name: shape for spec, shape in zip(model.inputs, shapes, strict=True)}
-        shaped = with_shapes(model, named)
-        program = _program(shaped, settings, caches)
-        if program is None:
-            return _segments(shaped, settings, caches)
+        image = family.image(named)
+        if image is not None:
+            program: ProgramModel | None = ProgramModel(image, settings=settings, stages={})
+        else:
+            shaped = with_shapes(model, named)
+            program = _program(shaped, settings, caches)
+            if program is None:
+                return _segments(shaped, settings, caches)
+        assert program is not None
         step = ProgramStep(
             program, inputs=[spec.name for spec in model.inputs], outputs=[spec.name for spec in model.outputs]
         )
@@ -181,6 +190,7 @@ def _of_free_sizes(
     return Specialized(
         model,
         compile=compile_for,
+        is_cheap=lambda: family.is_cheap,
         fallback=partial(whole_on_onnxruntime, model, settings),
         settings=settings,
         stages={"read": read_seconds, "compile": now() - start},

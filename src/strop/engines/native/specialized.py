@@ -34,6 +34,7 @@ class Specialized(CompiledBase[object]):
             None where nothing is: then nothing is for any other shapes either. Raises ModelError where the model,
             as far as can be told without a request's values, cannot take these shapes.
         fallback: opens ONNX Runtime; called when a request first needs it.
+        is_cheap: whether further shapes take neither code nor weights of their own; then they may come as they like.
         settings: what is in force.
         stages: seconds so far.
     """
@@ -44,6 +45,7 @@ class Specialized(CompiledBase[object]):
         *,
         compile: Callable[[Shapes], tuple[Route, float] | None],
         fallback: Callable[[], Route],
+        is_cheap: Callable[[], bool] = lambda: False,
         settings: Mapping[str, KnobValue],
         stages: Mapping[str, float],
     ):
@@ -55,6 +57,7 @@ class Specialized(CompiledBase[object]):
             slots=[object()] * int(settings["streams"]),
             stages=stages,
         )
+        self._is_cheap = is_cheap
         self._model, self._compile, self._open_fallback = model, compile, fallback
         self._routes: PerShapes[Route | None] = PerShapes(self._make, _close, limit=LIMIT)
         self._opening = threading.Lock()
@@ -98,7 +101,7 @@ class Specialized(CompiledBase[object]):
         """Whether these shapes are to have code."""
         if not self.native_share or shapes in self._refused:
             return False
-        if shapes in self._routes or not self._routes.is_full:
+        if shapes in self._routes or not self._routes.is_full or self._is_cheap():
             return True
         again = shapes in self._seen
         self._note(self._seen, shapes)
