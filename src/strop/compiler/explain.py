@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from strop.compiler.kernels.contract import Border, Convolution, Problem
+from strop.compiler.kernels.contract import Border, Convolution, Problem, Recurrence
 from strop.compiler.layouts import Layout
 from strop.compiler.machine_code import assembly
 from strop.compiler.plan import PlanTask
@@ -95,6 +95,8 @@ def bytes_of(problem: Problem) -> int:
     total = sum(_distinct(layout) for layout in layouts)
     if isinstance(problem, Convolution):
         total += math.prod(problem.weights) * (1 if problem.weight_dtype == "int8" else 4)
+    if isinstance(problem, Recurrence):
+        total += 4 * len(problem.reverse) * problem.cell.gates * problem.units**2
     return total
 
 

@@ -310,7 +310,7 @@ def parts_of(core: Concatenate | Interleave, shapes: Sequence[Shape], output: Sh
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One thread of the team runs it (number `thread`, modulo the team's size), at the same time as others of `wave`."""
+    """One thread of the team runs it, number `thread` modulo the team's size, at the same time as others of `wave`."""
 
     wave: int
     thread: int

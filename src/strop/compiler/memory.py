@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from strop.compiler.layouts import ALIGNMENT
-from strop.compiler.views import ViewGraph
+from strop.compiler.views import Step, ViewGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,31 @@ class Arena:
 
 
 def spans_of(graph: ViewGraph) -> dict[str, Span]:
-    """Returns when each buffer of the arena is in use."""
+    """Returns when each buffer of the arena is in use; what one step of a wave uses is in use for all of the wave."""
     spans: dict[str, Span] = {}
     for index, step in enumerate(graph.steps):
+        begin, end = _wave(graph.steps, index)
         for view in (step.output, *step.inputs):
             buffer = graph.buffers[view.buffer]
             if buffer.kind == "arena":
-                first = spans[buffer.name].first if buffer.name in spans else index
-                spans[buffer.name] = Span(buffer.bytes, first, index)
+                first = spans[buffer.name].first if buffer.name in spans else begin
+                spans[buffer.name] = Span(buffer.bytes, first, end)
     return spans
+
+
+def _wave(steps: Sequence[Step], index: int) -> tuple[int, int]:
+    """Returns the first and last of the steps round this one that may run at the same time."""
+
+    def wave(place: int) -> int | None:
+        operation = steps[place].operation
+        return None if operation is None or operation.turn is None else operation.turn.wave
+
+    own, first, last = wave(index), index, index
+    while own is not None and first > 0 and wave(first - 1) == own:
+        first -= 1
+    while own is not None and last + 1 < len(steps) and wave(last + 1) == own:
+        last += 1
+    return first, last
 
 
 def place(spans: Mapping[str, Span]) -> Arena:

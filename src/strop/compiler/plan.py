@@ -24,7 +24,7 @@ WORTH_SHARING: Final = 2e-6
 class PlanTask:
     """A step with its problem and schedule. split: what a team divides; wait: a barrier stands before it.
 
-    seconds: by estimate, on one thread.
+    seconds: by estimate, on one thread; thread: the one that runs what is not divided, modulo the size of the team.
     """
 
     step: Step
@@ -36,6 +36,7 @@ class PlanTask:
     workspace: int
     wait: bool
     seconds: float
+    thread: int = 0
 
     @property
     def is_shared(self) -> bool:
@@ -96,9 +97,13 @@ def make_plan(views: ViewGraph, isa: Isa, schedules: Schedules) -> ProgramPlan:
         split = kernel.split(problem, schedule, isa)
         if choice.seconds < WORTH_SHARING:
             split = Split(split.units, split.units)
-        wait = barriers.add(step, shared=split.units > split.grain)
+        turn = None if step.operation is None else step.operation.turn
+        if turn is not None:
+            split = Split(split.units, split.units)
+        thread = 0 if turn is None else turn.thread
+        wait = barriers.add(step, None if split.units > split.grain else thread)
         cost, workspace = kernel.cost(problem, schedule, isa), kernel.workspace(problem, schedule, isa)
-        tasks.append(PlanTask(step, problem, kernel, schedule, cost, split, workspace, wait, choice.seconds))
+        tasks.append(PlanTask(step, problem, kernel, schedule, cost, split, workspace, wait, choice.seconds, thread))
     return ProgramPlan(views, tuple(tasks), arena, isa)
 
 
@@ -106,7 +111,8 @@ def make_plan(views: ViewGraph, isa: Isa, schedules: Schedules) -> ProgramPlan:
 class _Access:
     """What a step touches: bytes from `start` to `end` of a space, of each `pitch` those from `low` to `high`.
 
-    halo: only the halo of its buffer (True) or only what is inside (False), None where it may be both.
+    halo: only the halo of its buffer (True) or only what is inside (False), None where it may be both; thread: the one
+    that does it, None where it may be any.
     """
 
     space: tuple[str, int]
@@ -118,11 +124,13 @@ class _Access:
     high: int
     writes: bool
     halo: bool | None
-    shared: bool
+    thread: int | None
 
     def conflicts(self, other: _Access) -> bool:
         """Whether the order of the two matters, between threads."""
-        if self.space != other.space or not (self.writes or other.writes) or not (self.shared or other.shared):
+        if self.space != other.space or not (self.writes or other.writes):
+            return False
+        if self.thread is not None and self.thread == other.thread:
             return False
         if self.end <= other.start or other.end <= self.start:
             return False
@@ -140,15 +148,15 @@ class _Barriers:
         self._views, self._offsets = views, arena.offsets
         self._since: list[_Access] = []
 
-    def add(self, step: Step, *, shared: bool) -> bool:
+    def add(self, step: Step, thread: int | None) -> bool:
         """Notes the step; returns whether a barrier stands before it."""
-        reads = [self._access(view, False, None, shared) for view in step.inputs]
-        own = [*reads, self._access(step.output, True, step.operation is None, shared)]
+        reads = [self._access(view, False, None, thread) for view in step.inputs]
+        own = [*reads, self._access(step.output, True, step.operation is None, thread)]
         wait = any(now.conflicts(before) for now in own for before in self._since)
         self._since = own if wait else [*self._since, *own]
         return wait
 
-    def _access(self, view: View, writes: bool, halo: bool | None, shared: bool) -> _Access:
+    def _access(self, view: View, writes: bool, halo: bool | None, thread: int | None) -> _Access:
         buffer, layout = self._views.buffers[view.buffer], view.layout
         begin = self._offsets.get(view.buffer, 0) + view.offset - layout.before
         pitch = layout.strides[-1] if len(layout.shape) == 4 else layout.strides[0] if len(layout.shape) == 2 else 0
@@ -166,5 +174,5 @@ class _Barriers:
             low + wide if is_simple else 1,
             writes,
             halo,
-            shared,
+            thread,
         )

@@ -8,12 +8,13 @@
     zeroed      [[offset, bytes]]: of the arena, zero when it is made and never written
     alignment   of arena, weights and workspace
     runtime     {symbol: offset in the code} of what every image carries (`compiler.runtime_code`)
-    tasks       [{"name", "symbol", "offset", "arguments", "units", "grain", "wait",
+    tasks       [{"name", "symbol", "offset", "arguments", "units", "grain", "wait", "thread",
                 "origin", "kernel", "tile", "flops", "bytes"}]
 
 A task calls the function at `offset` with a record of words, one an argument: ["arena", offset], ["weights", offset],
 ["input", i, offset], ["output", i, offset], ["workspace", offset], ["begin"], ["end"], ["number", value]. A team
 divides its `units` into contiguous ranges from begin to end, in multiples of `grain`; one unit is run by one thread.
+`thread`: which one runs what cannot be divided, modulo the size of the team (0 where it is left out).
 `wait`: it needs what others wrote since the last task that waited, so every thread must have come this far.
 
 A plan read from a file is data that nobody vouches for: `parse_plan` takes every offset only within its bounds.
@@ -85,6 +86,7 @@ class Task(NamedTuple):
     units: int = 1
     grain: int = 1
     wait: bool = True
+    thread: int = 0
     origin: tuple[str, ...] = ()
     kernel: str = ""
     tile: str = ""
@@ -248,6 +250,7 @@ class _Reader:
             units=units,
             grain=self.number(owner, "grain", 1, MEMORY_LIMIT),
             wait=wait,
+            thread=self.number(owner, "thread", 0, MEMORY_LIMIT) if "thread" in owner else 0,
             origin=tuple(origin),
             kernel=self.text(owner, "kernel"),
             tile=self.text(owner, "tile"),

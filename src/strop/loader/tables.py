@@ -37,16 +37,18 @@ class Table(NamedTuple):
     patch_count: int
 
 
-def divide(units: int, grain: int, thread: int, threads: int) -> tuple[int, int]:
+def divide(units: int, grain: int, thread: int, threads: int, alone: int = 0) -> tuple[int, int]:
     """Returns the range of units that a thread of a team runs; every bound but the last is a multiple of the grain.
 
-    What cannot be divided is thread 0's.
+    What cannot be divided is for thread `alone`, modulo the size of the team.
 
     Example:
         >>> [divide(100, 16, thread, 3) for thread in range(3)]
         [(0, 48), (48, 80), (80, 100)]
     """
     blocks = -(-units // grain)
+    if blocks <= 1:
+        return (0, units) if thread == alone % threads else (0, 0)
     begin, end = (-(-blocks * place // threads) * grain for place in (thread, thread + 1))
     return min(begin, units), min(end, units)
 
@@ -63,7 +65,7 @@ def entries_of(plan: Plan, thread: int, threads: int) -> tuple[Entry, ...]:
         if threads > 1 and task.wait and pending:
             entries.append(Entry(0))
             pending = False
-        begin, end = divide(task.units, task.grain, thread, threads) if threads > 1 else (0, task.units)
+        begin, end = divide(task.units, task.grain, thread, threads, task.thread) if threads > 1 else (0, task.units)
         if begin < end:
             entries.append(Entry(number, begin, end))
         pending = True
@@ -72,7 +74,7 @@ def entries_of(plan: Plan, thread: int, threads: int) -> tuple[Entry, ...]:
 
 def is_divisible(plan: Plan) -> bool:
     """Whether a second thread would have anything to do."""
-    return any(task.units > task.grain for task in plan.tasks)
+    return any(task.units > task.grain or task.thread for task in plan.tasks)
 
 
 def build_table(plan: Plan, addresses: Addresses, thread: int, threads: int) -> Table:
