@@ -1,9 +1,9 @@
 """Decides where each value lies: its order of axes, its halo, which buffer it shares, and where a copy must be.
 
 Every kernel says what it needs. Images lie channels-last, their pixels spaced to avoid cache aliasing, with the zeros
-around them that any of their readers wants; arrays of the caller are dense. Four ways to save memory and copies, each
-a `Home` of a value in that of another: a slice of a concatenation, the place of an operand that dies where it is added
-(in place), the source of a reshape that is an output, and views (reshapes, transpositions, slices), which need no home.
+around them that any of their readers wants; arrays of the caller are dense. Three ways to save memory and copies, each
+a `Home` of a value in that of another: a part of a join, the place of an operand that dies where it is added (in
+place), an output; the last and the first also where only views (reshapes, transpositions) lie between.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from strop.compiler.asking import Ask, usual_layout, usual_layouts
 from strop.compiler.choose import Choice
 from strop.compiler.expressions import operand
 from strop.compiler.kernels.contract import Kernel, Needs
-from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, dense
+from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape, channels_last, dense
 from strop.compiler.levels import (
     JOINS,
     Compute,
@@ -38,12 +38,26 @@ from strop.compiler.views import Buffer, Step, View, ViewGraph, constant_view, r
 class Home:
     """Where a value lies that has no buffer of its own: in that of `value`, which is written later.
 
-    starts, steps: where its part of a concatenation begins, and which elements it is; None where it is the same place.
+    starts, steps, shape: where its part of a join begins, and which elements it is; None where it is the same place.
+    through: the views that make the part of the value, the last one first.
     """
 
     value: str
     starts: Shape | None = None
     steps: Shape | None = None
+    shape: Shape = ()
+    through: tuple[Operation, ...] = ()
+
+    def inside(self, whole: View, graph: Graph) -> View | None:
+        """Returns the value's view in that of `value`; None where no strides can say it."""
+        view: View | None = whole if self.starts is None else whole.slice(self.starts, self.shape, self.steps)
+        for operation in self.through:
+            if view is not None and isinstance(operation.core, Transpose):
+                order = operation.core.permutation
+                view = view.transpose(tuple(order.index(axis) for axis in range(len(order))))
+            elif view is not None:
+                view = view.reshape(graph.values[operation.inputs[0]].shape)
+        return view
 
 
 @dataclass(slots=True)
@@ -136,12 +150,13 @@ def _find_homes(work: _Layouter) -> None:
         operation = graph.operations[index]
         if isinstance(operation.core, JOINS):
             _move_into_parts(work, operation, operation.core, movable)
-        elif isinstance(operation.core, Reshape):
-            name = operation.inputs[0]
-            if operation.output in graph.outputs and movable(name) and not work.halos.get(name, NO_HALO):
-                value = graph.values[name]
-                if _can_write(work, work.makers[name], dense(value.shape, value.dtype)):
-                    work.homes[name] = Home(operation.output)
+        elif operation.is_view and operation.output in graph.outputs:
+            name, through = _behind_views(work, operation.output, movable)
+            home = Home(operation.output, through=through)
+            value = graph.values[operation.output]
+            view = home.inside(View("", 0, dense(value.shape, value.dtype)), graph) if name else None
+            if view and not work.halos.get(name, NO_HALO) and _can_write(work, work.makers[name], view.layout):
+                work.homes[name] = home
         elif operation.has_code:
             for name in _dying(graph, operation):
                 if (
@@ -161,18 +176,66 @@ def _move_into_parts(
     graph = work.graph
     whole = graph.values[operation.output]
     is_output = _root(work, operation.output) in graph.outputs
-    usual = usual_layout(whole, 1 if len(whole.shape) == 4 else operation.axis)
-    layout = dense(whole.shape, whole.dtype) if is_output else usual
+    place = _future_view(work, operation.output)
     keeps_halo = isinstance(core, Concatenate) and core.axis == 1 and not is_output
     shapes = [graph.values[name].shape for name in operation.inputs]
     parts = parts_of(core, shapes, whole.shape)
-    for name, shape, (starts, steps) in zip(operation.inputs, shapes, parts, strict=True):
-        if not movable(name) or operation.inputs.count(name) > 1:
+    for operand_name, shape, (starts, steps) in zip(operation.inputs, shapes, parts, strict=True):
+        name, through = _behind_views(work, operand_name, movable)
+        if not name or operation.inputs.count(operand_name) > 1:
             continue
-        if work.halos.get(name, NO_HALO) and not keeps_halo:
+        if work.halos.get(name, NO_HALO) and (through or not keeps_halo):
             continue
-        if _can_write(work, work.makers[name], View("", 0, layout).slice(starts, shape, steps).layout):
-            work.homes[name] = Home(operation.output, starts, steps)
+        if through and len(whole.shape) == 4 and not is_output:  # where a halo may come between rows
+            continue
+        home = Home(operation.output, starts, steps, shape, through)
+        view = home.inside(place, graph)
+        if view is not None and _can_write(work, work.makers[name], view.layout):
+            work.homes[name] = home
+
+
+def _behind_views(work: _Layouter, name: str, movable: Callable[[str], bool]) -> tuple[str, tuple[Operation, ...]]:
+    """Returns the movable value that this one is, or is a view of, and the views between; "" where there is none."""
+    through: list[Operation] = []
+    while not movable(name):
+        maker = work.makers.get(name)
+        if (
+            maker is None
+            or not isinstance(maker.core, (Reshape, Transpose))
+            or (through and name in work.graph.outputs)
+        ):
+            return "", ()
+        through.append(maker)
+        name = maker.inputs[0]
+    return name, tuple(through)
+
+
+def _future_view(work: _Layouter, name: str) -> View:
+    """Returns how a value will lie, but for its halo: in its home, or in a buffer of its own."""
+    home, value = work.homes.get(name), work.graph.values[name]
+    if home is not None:
+        view = home.inside(_future_view(work, home.value), work.graph)
+        assert view is not None
+        return view
+    if name in work.graph.outputs:
+        return View("", 0, dense(value.shape, value.dtype))
+    return View("", 0, _usual(work, value, NO_HALO))
+
+
+def _usual(work: _Layouter, value: Value, halo: Halo) -> Layout:
+    """Returns the layout of a value that has a buffer of its own."""
+    maker = work.makers[value.name]
+    if not isinstance(maker.core, JOINS):
+        return usual_layout(value, maker.axis, halo)
+    if len(value.shape) == 3 and isinstance(maker.core, Concatenate) and maker.core.axis == 2:
+        before = [work.makers.get(name) for name in maker.inputs]
+        flattened = [
+            each is not None and isinstance(each.core, Reshape) and len(work.graph.values[each.inputs[0]].shape) == 4
+            for each in before
+        ]
+        if all(flattened):  # pixels of several images behind each other: as the images lie
+            return channels_last(value.shape, value.dtype)
+    return usual_layout(value, 1 if len(value.shape) == 4 else maker.axis, halo)
 
 
 def _dying(graph: Graph, operation: Operation) -> list[str]:
@@ -228,6 +291,8 @@ def _can_write(work: _Layouter, operation: Operation, layout: Layout) -> bool:
 def _fits_home(work: _Layouter, operation: Operation, host: Operation) -> bool:
     """Whether the operation can write where its `host` writes."""
     orders = [work.needs[each.output].output_order for each in (operation, host)]
+    if not work.needs[host.output].in_place:
+        return False
     return "dense" not in orders and (operation.axis == host.axis or len(work.graph.values[host.output].shape) != 4)
 
 
@@ -266,13 +331,9 @@ def _view(work: _Layouter, name: str) -> View:
     if home is None:
         view = _own_place(work, value)
     else:
-        whole = _view(work, home.value)
-        if home.starts is not None:
-            view = whole.slice(home.starts, value.shape, home.steps)
-        elif whole.layout.shape == value.shape:
-            view = whole
-        else:
-            view = View(whole.buffer, whole.offset, dense(value.shape, value.dtype))
+        found = home.inside(_view(work, home.value), graph)
+        assert found is not None
+        view = found
     work.views[name] = view
     return view
 
@@ -290,8 +351,7 @@ def _own_place(work: _Layouter, value: Value) -> View:
     for name in work.halos:  # all who live here want their halo here
         if _root(work, name) == value.name:
             halo, fill = halo.union(work.halos[name]), work.fills[name]
-    axis = 1 if len(value.shape) == 4 and isinstance(producer.core, JOINS) else producer.axis
-    layout = plain if needs is not None and needs.output_order == "dense" else usual_layout(value, axis, halo)
+    layout = plain if needs is not None and needs.output_order == "dense" else _usual(work, value, halo)
     return _new_buffer(work, value.name, replace(layout, fill=fill))
 
 
@@ -318,8 +378,10 @@ def _add(work: _Layouter, operation: Operation) -> None:
                 _copy(work, name, work.views[name], part)
     else:
         inputs = tuple(_readable(work, operation, place) for place in range(len(operation.inputs)))
-        kernel = work.kernels[operation.output]
-        work.steps.append(Step(operation.name, operation, inputs, _view(work, operation.output), kernel))
+        kernel, output = work.kernels[operation.output], _view(work, operation.output)
+        if isinstance(operation.core, Compute):  # any layout will do, but some kernels are faster than others
+            kernel = work.ask(operation, [view.layout for view in inputs], replace(output.layout, halo=NO_HALO)).kernel
+        work.steps.append(Step(operation.name, operation, inputs, output, kernel))
     _copy_to_output(work, operation.output)
 
 
@@ -375,7 +437,8 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
         order, halo = ("any" if needs.output_order == "any" else "channels_last"), NO_HALO
     fill = _fill_of(operation) if halo else view.layout.fill
     axis = operation.axis if operation.axis < len(view.layout.shape) else -1
-    repeats = place > 0 and 0 in (view.layout.strides[axis], view.layout.shape[axis] - 1)
+    is_number = not view.layout.shape
+    repeats = place > 0 and (is_number or 0 in (view.layout.strides[axis], view.layout.shape[axis] - 1))
     if (repeats or _is_ordered(view.layout, operation, order)) and (
         view.layout.halo.covers(halo) and view.layout.fill == fill and not _overreads(work, operation, view)
     ):

@@ -64,7 +64,7 @@ class PointwiseKernel:
         inner = axes_of(problem)[-1]
         apart = _is_apart(problem, inner)
         return Cost(
-            expressions.flops(problem.epilogue) * problem.output.size,
+            (expressions.flops(problem.epilogue) + sum(apart)) * problem.output.size,
             0.02 if any(apart) else 0.25,
             {"l3": float(moved)},
         )
