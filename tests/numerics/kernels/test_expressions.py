@@ -95,3 +95,20 @@ def test_substituting_a_leaf_keeps_the_rest() -> None:
     square = ex.multiply(ex.operand(0), ex.operand(0))
     shifted = ex.substitute(square, lambda leaf: ex.add(leaf, ex.channel(1)) if leaf.operation == "operand" else None)
     assert str(shifted) == "multiply(add(x0, c1), add(x0, c1))"
+
+
+def test_a_bias_is_split_off_where_the_accumulator_is_read_through_one_sum_only() -> None:
+    biased = ex.add(ex.channel(2), ex.operand(0))
+    both = ex.multiply(biased, ex.maximum(biased, ex.operand(1)))
+    bias, rest = ex.split_bias(both)
+    assert bias == 2
+    operand = ex.operand
+    assert rest == ex.multiply(operand(0), ex.maximum(operand(0), operand(1)))
+    scaled = ex.add(ex.multiply(operand(0), ex.channel(0)), ex.channel(1))
+    for other in (
+        scaled,
+        ex.IDENTITY,
+        ex.add(both, operand(0)),
+        ex.add(operand(0), operand(1)),
+    ):
+        assert ex.split_bias(other) == (None, other)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from strop.compiler.emit import Function, Module, Number, Value, vector_of
-from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, operands
+from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, operands, split_bias
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.matrix_tile import PANEL, Extra
 
@@ -101,6 +101,7 @@ class _Emitter:
         self.rows, self.place, self.weights, self.output, self.first, self.count, self.vectors = f.arguments[:7]
         self.sums, self.extras = f.arguments[7], f.arguments[8:]
         self.taps = tile.kernel[0] * tile.kernel[1]
+        self.bias, self.epilogue = split_bias(tile.epilogue)
 
     def run(self) -> None:
         """Emits the loop over vectors of channels, then the smaller one."""
@@ -118,9 +119,14 @@ class _Emitter:
         weights = f.offset(self.weights, f.mul(panel, panel_bytes(self.taps, self.tile.numbers)))
         weights = f.offset(weights, f.mul(part, isa.vector_bytes))
         at = f.mul(index, isa.vector_bytes)
-        zeros = [f.zero(isa.vector)] * (self.tile.rows * self.tile.columns)
+        start = f.zero(isa.vector)
+        if self.bias is not None:
+            start = f.load(isa.vector, weights, (self.taps + self.bias) * PANEL * 4)
+        starts = [start] * (self.tile.rows * self.tile.columns)
         sums = (
-            self.some_rows(weights, at, zeros, lanes) if self.tile.partial else self.all_rows(weights, at, zeros, lanes)
+            self.some_rows(weights, at, starts, lanes)
+            if self.tile.partial
+            else self.all_rows(weights, at, starts, lanes)
         )
         self.finish(sums, weights, index, lanes)
 
@@ -192,7 +198,7 @@ class _Emitter:
     def finish(self, sums: list[Value], weights: Value, index: Number, lanes: int) -> None:
         """Emits the epilogue and the stores."""
         f, tile, isa = self.f, self.tile, self.isa
-        used = set(operands(tile.epilogue))
+        used = set(operands(self.epilogue))
         item = 1 if tile.output in ("uint8", "int8") else 4
         output = f.offset(self.output, f.mul(index, isa.lanes * item))
         pointers = []
@@ -208,13 +214,13 @@ class _Emitter:
                     is_read = number in used
                     place = y * extra.row + x * extra.pixel
                     values.append(self.extra(extra, pointer, place, lanes) if is_read else Value("", ""))
-                result = emit_expression(f, tile.epilogue, values, channels, isa.lanes)
+                result = emit_expression(f, self.epilogue, values, channels, isa.lanes)
                 f.store_lanes(result, output, y * tile.output_row + x * tile.output_pixel, lanes=lanes)
                 if tile.sums:
                     total = f.fadd(total, result)
         if tile.sums:
-            sums = f.offset(self.sums, f.mul(index, isa.vector_bytes))
-            f.store_lanes(f.fadd(f.load_lanes(isa.vector, sums, lanes=lanes), total), sums, lanes=lanes)
+            target = f.offset(self.sums, f.mul(index, isa.vector_bytes))
+            f.store_lanes(f.fadd(f.load_lanes(isa.vector, target, lanes=lanes), total), target, lanes=lanes)
 
     def extra(self, extra: Extra, pointer: Value, place: int, lanes: int) -> Value:
         """Loads a vector of an extra input."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from strop.compiler.emit import Function, Module, Number, Value, vector_of
-from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, flops, operands
+from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, flops, operands, split_bias
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.dot_product import DotProduct, FloatProduct, IntegerProduct
 
@@ -125,6 +125,8 @@ class _Emitter:
         pixels = [(y, x) for y in range(tile.rows) for x in range(tile.columns)]
         self.places = [y * tile.input_row + x * tile.input_pixel for y, x in pixels]
         self.pixels = pixels
+        is_float = tile.accumulator == "float32"
+        self.bias, self.epilogue = split_bias(tile.epilogue) if is_float else (None, tile.epilogue)
         self.has_loop = flops(tile.epilogue) >= _LONG and len(pixels) > 1
         self.numbers = Tile.numbers(tile.channels, tile.accumulator)
         self.panels = -(-tile.vectors * f.isa.lanes // PANEL)
@@ -164,7 +166,10 @@ class _Emitter:
         """Returns what the accumulators start with."""
         f, tile = self.f, self.tile
         if tile.accumulator == "float32":
-            return [f.zero(self.isa.vector)] * (len(self.pixels) * tile.vectors)
+            if self.bias is None:
+                return [f.zero(self.isa.vector)] * (len(self.pixels) * tile.vectors)
+            places = [self.channel_place(j, self.bias) for j in range(tile.vectors)]
+            return [f.load(self.isa.vector, self.channels, place) for place in places] * len(self.pixels)
         first = [
             f.load(self.isa.integers, self.channels, self.channel_place(j, tile.channels)) for j in range(tile.vectors)
         ]
@@ -277,12 +282,12 @@ class _Emitter:
     def store(self, value: Value, vector: int, channels: list[Value], output: Value, extras: Sequence[Value]) -> None:
         """Finishes and stores one vector of a pixel that lies at `output`, and `extras` in the extra inputs."""
         f, tile, isa = self.f, self.tile, self.isa
-        used = set(operands(tile.epilogue))
+        used = set(operands(self.epilogue))
         lanes = tile.lanes if tile.lanes and vector == tile.vectors - 1 else isa.lanes
         values = [value]
         for index, (extra, pointer) in enumerate(zip(tile.extras, extras, strict=True), start=1):
             values.append(self.extra(extra, pointer, vector, lanes) if index in used else Value("", ""))
-        result = emit_expression(f, tile.epilogue, values, channels, isa.lanes)
+        result = emit_expression(f, self.epilogue, values, channels, isa.lanes)
         item = 1 if tile.output in ("uint8", "int8") else 4
         f.store_lanes(result, output, vector * isa.lanes * item, lanes=lanes)
 
