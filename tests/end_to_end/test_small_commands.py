@@ -37,7 +37,7 @@ def test_the_cache_is_shown_and_cleared(strop: Strop, tmp_path: Path, monkeypatc
     cleared = strop("cache", "--clear", "--json")
     assert cleared.document["cleared"] == {"entries": 1, "bytes": 0}
     assert "removed 1 entries" in cleared.stderr
-    assert [kind["entries"] for kind in cleared.document["kinds"]] == [0, 0, 0]
+    assert [kind["entries"] for kind in cleared.document["kinds"]] == [0, 0, 0, 0]
     assert (tmp_path / "cache" / "mine.txt").exists()
 
 

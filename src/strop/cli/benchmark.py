@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strop.cli.options import Json, ModelPath, Shapes, Threads
+from strop.cli.options import Json, ModelPath, Shapes, Threads, Tune
 
 
 def command(
@@ -32,6 +32,7 @@ def command(
     first_inference: Annotated[
         bool, typer.Option("--first-inference", help="also import, read, compile, first run, in fresh processes")
     ] = False,
+    tune: Tune = False,
     json_: Json = False,
 ) -> int:
     """Benchmark one engine on one model."""
@@ -43,6 +44,7 @@ def command(
     from strop.optimize.choices import checked_objective
     from strop.optimize.engine_list import chosen_engine
     from strop.optimize.sample_inputs import inputs_for
+    from strop.optimize.tuning import tune_first
     from strop.report.text import benchmark_table
 
     loaded = load_model(model, shapes=parse_shapes(shape or []))
@@ -50,6 +52,8 @@ def command(
         loaded = with_batch(loaded, batch)
     names, settings = chosen_engine(engine, loaded, threads=threads, objective=checked_objective(objective))
     with progress() as show:
+        if tune:
+            settings = tune_first(loaded, names, settings, on_event=show)
         document = benchmark_model(
             loaded,
             inputs_for(loaded, input_),

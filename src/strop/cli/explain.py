@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strop.cli.options import Json, ModelPath, Shapes
+from strop.cli.options import Json, ModelPath, Shapes, Tune
 
 
 def command(
@@ -19,6 +19,7 @@ def command(
     isa: Annotated[str | None, typer.Option("--isa", help="the ISA level (default: the best of this CPU)")] = None,
     winograd: Annotated[str, typer.Option("--winograd", help="auto or off")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="threads")] = 1,
+    tune: Tune = False,
     shape: Shapes = None,
     json_: Json = False,
 ) -> int:
@@ -43,7 +44,9 @@ def command(
             "usage.bad-option", "winograd is either used or not", got=winograd, expected="auto or off", hint="auto"
         )
     loaded = load_model(model, shapes=parse_shapes(shape or []))
-    document = explain(loaded, isa=isa, winograd="off" if winograd == "off" else "auto", threads=threads, show=show)
+    document = explain(
+        loaded, isa=isa, winograd="off" if winograd == "off" else "auto", threads=threads, show=show, tune=tune
+    )
     if show and not json_:
         sys.stdout.write(f"{document['text']}\n")
         return 0

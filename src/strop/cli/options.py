@@ -14,6 +14,7 @@ ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="an ONNX file")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Shapes = Annotated[list[str] | None, typer.Option("--shape", help="shape of an input: x=1,3,224,224 (may be repeated)")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="threads (default: the usable cores)")]
+Tune = Annotated[bool, typer.Option("--tune", help="native: choose kernels by measuring them here first (about 30 s)")]
 Data = Annotated[
     str,
     typer.Option("--data", help=".npz, .npy, a folder of images, or file.py:name yielding inputs or (inputs, target)"),

@@ -10,6 +10,7 @@ from strop.engines.native.extract import Extractor
 from strop.engines.native.onnxruntime_step import OnnxRuntimeStep, segment_options
 from strop.engines.source import as_model
 from strop.loader.cpu import isa_levels
+from strop.machine import cache_directory, usable_cores
 from strop.measure.clock import now
 from strop.model.batch import with_batch
 from strop.model.load import Source, load_model
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "strop.explain/1"
 _SECONDS = 0.5  # spent on timing a segment, about
+_TUNE_SECONDS = 30.0
 
 
 def explain(
@@ -31,12 +33,14 @@ def explain(
     winograd: Literal["auto", "off"] = "auto",
     threads: int = 1,
     show: str | None = None,
+    tune: bool = False,
 ) -> dict[str, Any]:
     """Returns a JSON document: `native_share` (of nodes and of time), `segments` (nodes, reason), `operations`.
 
     Each operation has name, nodes, kernel, tile, ms, percent_of_limit, flops, bytes. A free batch is 1. Times are of
     random inputs on `threads` threads; the limit is what one thread of this machine attains, measured here.
     show: a level whose text is to be there too, under "text": operations, fused, views, plan, llvm, assembly.
+    tune: whether kernels are chosen by measuring them first.
     Raises NotSupportedError where sizes other than the batch are free.
     """
     from strop.compiler.partition import partition
@@ -50,7 +54,7 @@ def explain(
     segments: list[dict[str, Any]] = []
     operations: list[dict[str, Any]] = []
     texts: list[str] = []
-    for segment, program, seconds in _timed(parts, make_inputs(static), settings, threads):
+    for segment, program, seconds in _timed(parts, make_inputs(static), settings, threads, tune):
         ms = float(np.sum(seconds)) * 1e3
         reasons = dict.fromkeys(segment.reasons.values())
         segments.append(
@@ -90,7 +94,7 @@ def _static(model: Model) -> Model:
 
 
 def _timed(
-    parts: Partition, inputs: dict[str, np.ndarray], settings: CompileSettings, threads: int
+    parts: Partition, inputs: dict[str, np.ndarray], settings: CompileSettings, threads: int, tune: bool
 ) -> list[tuple[Segment, Program | None, np.ndarray]]:
     """Returns for each segment its program, where it is native, and the seconds of each of its tasks."""
     values = dict(inputs)
@@ -103,7 +107,7 @@ def _timed(
             cut = cutter.cut(segment.nodes, inputs=segment.inputs, outputs=segment.outputs)
         given = {name: values[name] for name in (parts.model_inputs if whole else segment.inputs)}
         if segment.is_native:
-            program, seconds, outputs = _run_native(parts.model.with_proto(cut), given, settings, threads)
+            program, seconds, outputs = _run_native(parts.model.with_proto(cut), given, settings, threads, tune)
             rows.append((segment, program, seconds))
         else:
             seconds, outputs = _run_foreign(cut.SerializeToString(), segment, given, threads)
@@ -113,13 +117,16 @@ def _timed(
 
 
 def _run_native(
-    model: Model, inputs: dict[str, np.ndarray], settings: CompileSettings, threads: int
+    model: Model, inputs: dict[str, np.ndarray], settings: CompileSettings, threads: int, tune: bool
 ) -> tuple[Program, np.ndarray, dict[str, np.ndarray]]:
     from strop.compiler.program import compile_program
+    from strop.engines.native.build import Caches
+    from strop.engines.native.tuning import measured
     from strop.loader.native import NativeProgram
 
-    program = compile_program(model, settings)
-    with NativeProgram(program.image, threads=threads) as run:
+    records = measured(model, settings, Caches(cache_directory()), _TUNE_SECONDS) if tune else None
+    program = compile_program(model, settings, records=records)
+    with NativeProgram(program.image, threads=threads, cores=usable_cores()) as run:
         start = now()
         outputs = run(inputs)
         repeats = int(min(200, max(3, _SECONDS / max(now() - start, 1e-6))))

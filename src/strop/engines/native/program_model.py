@@ -43,7 +43,10 @@ class ProgramModel:
         self.image = image
         self._streams = int(settings["streams"])
         self._program = NativeProgram(
-            image, threads=max(1, int(settings["threads"]) // self._streams), streams=self._streams
+            image,
+            threads=max(1, int(settings["threads"]) // self._streams),
+            streams=self._streams,
+            cores=_cores() if int(settings["threads"]) > 1 else None,
         )
         self._call = self._program.call
         self._names = tuple(tensor.name for tensor in self._program.inputs)
@@ -125,6 +128,12 @@ class ProgramModel:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError("usage.closed", "this model on native was closed", hint="compile it again")
+
+
+def _cores() -> int:
+    from strop.machine import usable_cores  # one thread does without its imports
+
+    return usable_cores()
 
 
 def _specs(tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
