@@ -204,7 +204,9 @@ class ProgramFamily:
                 continue
             chosen = self._chosen[place]
             if chosen.code is None:
-                (chosen.code,) = emit_codes([task], self._isa, self._codes)
+                # For the problem it was chosen for: of an axis with one element the strides may be any.
+                usual = replace(task, problem=chosen.problem)
+                (chosen.code,) = emit_codes([usual], self._isa, self._codes)
             numbers = chosen.code.numbers
             if hasattr(task.kernel, "general"):
                 numbers = cast(AnyLength, task.kernel).numbers(task.problem, task.schedule, self._isa)
