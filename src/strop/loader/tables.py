@@ -48,7 +48,8 @@ def divide(units: int, grain: int, thread: int, threads: int, alone: int = 0) ->
     """
     blocks = -(-units // grain)
     if blocks <= 1:
-        return (0, units) if thread == alone % threads else (0, 0)
+        end = units * (thread > alone % threads)
+        return (0, units) if thread == alone % threads else (end, end)
     begin, end = (-(-blocks * place // threads) * grain for place in (thread, thread + 1))
     return min(begin, units), min(end, units)
 

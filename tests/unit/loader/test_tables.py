@@ -31,6 +31,17 @@ def test_what_cannot_be_divided_is_run_by_the_calling_thread(threads: int) -> No
     assert all(begin == end for begin, end in (divide(5, 8, thread, threads) for thread in range(1, threads)))
 
 
+@given(st.integers(2, 9), st.integers(0, 20))
+def test_what_cannot_be_divided_may_be_for_another_thread(threads: int, alone: int) -> None:
+    ranges = [divide(5, 8, thread, threads, alone) for thread in range(threads)]
+    assert ranges[alone % threads] == (0, 5)
+    assert sum(end - begin for begin, end in ranges) == 5
+    plan = plan_of(Task("a", "a", ()), Task("b", "b", (), wait=False, thread=alone))
+    assert is_divisible(plan) == (alone > 0)
+    tasks = [[entry.task for entry in entries_of(plan, thread, threads)] for thread in range(threads)]
+    assert [task for row in tasks for task in row].count(2) == 1 and 2 in tasks[alone % threads]
+
+
 def plan_of(*tasks: Task) -> Plan:
     return Plan("generic", (Tensor("x", "float32", (4,)),), (Tensor("y", "float32", (4,)),), tasks, arena=64, weights=8)
 
