@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from onnx import TensorProto, helper
+from tests.numerics.compiler.transformers import LONGEST, WORDS, encoder
 
 import strop
 from strop.compiler.lower import RULES
@@ -18,6 +21,7 @@ from strop.engines.compile import compile_model
 from strop.engines.contract import CompiledModel, Settings
 from strop.engines.native import specialized
 from strop.engines.native.engine import NativeEngine
+from strop.engines.native.family import Family
 from strop.engines.native.program_model import ProgramModel
 from strop.engines.registry import get_engine
 from strop.errors import EngineError, NotSupportedError, UsageError
@@ -244,14 +248,15 @@ def test_free_sizes_are_specialized_when_a_request_brings_them() -> None:
     assert share(compiled) == 1
 
 
-def test_only_so_many_sizes_have_code_and_all_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def batches_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Returns the batches for which programs are made while so many requests come, of which two may be kept."""
     monkeypatch.setattr(specialized, "LIMIT", 2)
-    made: list[tuple[int, ...]] = []
+    made: list[int] = []
     real = ProgramModel.__init__
 
     def noting(self: ProgramModel, image: object, **named: object) -> None:
         real(self, image, **named)  # type: ignore[arg-type]
-        made.append(self.inputs[0].shape)  # type: ignore[arg-type]
+        made.append(self.inputs[0].shape[0])  # type: ignore[arg-type]
 
     monkeypatch.setattr(ProgramModel, "__init__", noting)
     model = models.multilayer_perceptron()
@@ -259,7 +264,31 @@ def test_only_so_many_sizes_have_code_and_all_are_served(monkeypatch: pytest.Mon
     for count in (1, 2, 3, 4, 5, 3, 1, 1):
         x = np.random.default_rng(count).normal(size=(count, 16)).astype(np.float32)
         assert_close(compiled(x), expected(model, {"x": x}))
-    assert made == [(1, 16), (2, 16), (3, 16), (1, 16)], "a size that comes once more, when all places are taken"
+    return made
+
+
+def test_only_so_many_sizes_have_code_of_their_own_and_all_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Family, "image", lambda self, shapes: None)
+    assert batches_made(monkeypatch) == [1, 2, 3, 1], "a size that comes once more, when all places are taken"
+
+
+def test_sizes_that_share_code_and_weights_all_get_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batches_made(monkeypatch) == [1, 2, 3, 4, 5, 3, 1]
+
+
+@pytest.mark.long
+def test_memory_stays_where_it_is_over_a_thousand_lengths() -> None:
+    compiled = native(encoder())
+    random, process = np.random.default_rng(0), psutil.Process()
+    sizes = []
+    for number in range(1000):
+        shape = (int(random.integers(1, 9)), int(random.integers(1, LONGEST + 1)))
+        compiled({"tokens": random.integers(0, WORDS, shape), "kept": np.ones(shape, np.int64)})
+        if number % 100 == 99:
+            gc.collect()
+            sizes.append(process.memory_info().rss)
+    assert share(compiled) == 1
+    assert max(sizes[5:]) - sizes[2] < 8 << 20, [size >> 20 for size in sizes]
 
 
 def test_sizes_the_model_cannot_take_are_refused_and_harm_nothing() -> None:
