@@ -168,7 +168,7 @@ def test_nan_reaches_all_that_it_must_and_stays_in_its_tiles(isa: Isa, size: int
 
 
 def test_filters_that_would_lose_too_much_are_refused() -> None:
-    problem = convolution(1, 8, 8, 14, 14)
+    problem = convolution(1, 48, 8, 14, 14)
     _, w = arrays(problem)
     small, large = WinogradConvolution(2), WinogradConvolution(4)
     assert small.suits(problem, w) == large.suits(problem, w) == ""
@@ -203,7 +203,8 @@ def test_choosing_takes_large_tiles_on_large_maps_and_none_where_weights_dominat
         _, w = arrays(problem)
         return choose(problem, isa, weights=w).kernel.family
 
-    assert [family(*each) for each in ((64, 56), (128, 28), (16, 256), (32, 128))] == ["winograd_4x4"] * 4
+    assert [family(*each) for each in ((64, 56), (128, 28))] == ["winograd_4x4"] * 2
+    assert [family(*each) for each in ((16, 256), (32, 128))] == ["winograd_2x2"] * 2  # few channels: accuracy
     assert family(256, 14) == "winograd_2x2"
     assert family(512, 7) == "convolution_direct"
     problem = convolution(1, 64, 64, 56, 56)
