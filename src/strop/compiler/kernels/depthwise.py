@@ -36,6 +36,10 @@ _CHANNELS: Final = 128
 """Channels of a unit where the images lie in L2: the rows that a filter spans nearly stay in L1."""
 
 
+_MOST_TAPS: Final = 121
+"""Taps of a filter, each of which is code for each pixel of a tile."""
+
+
 @dataclass(frozen=True, slots=True)
 class DepthwiseSchedule:
     """rows, pixels: the register tile; band: rows of a unit; vectors: of channels in a unit."""
@@ -60,6 +64,8 @@ class DepthwiseConvolution:
             return "not a convolution"
         if problem.weights[1] != 1 or problem.weights[0] != problem.groups:
             return "not one filter a channel"
+        if problem.weights[2] * problem.weights[3] > _MOST_TAPS:
+            return f"a filter of more than {_MOST_TAPS} taps, all of which would be written out"
         if problem.inputs[0].dtype != "float32":
             return f"the input is {problem.inputs[0].dtype}"
         if not problem.inputs[0].is_channels_last:
