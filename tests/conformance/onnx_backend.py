@@ -28,8 +28,8 @@ from strop.model.oracle import Unoptimized
 COUNTS = Path(__file__).parents[2] / "docs" / "onnx_backend.json"
 
 MUST_COVER = (
-    "Add AveragePool BatchNormalization Clip Concat Conv Flatten Gemm GlobalAveragePool GlobalMaxPool MatMul MaxPool "
-    "Relu Reshape"
+    "Add AveragePool BatchNormalization Clip Concat Conv Flatten GRU Gemm GlobalAveragePool GlobalMaxPool LSTM MatMul "
+    "MaxPool RNN Relu Reshape"
 ).split()
 
 _CONSTANT_INPUTS = {
