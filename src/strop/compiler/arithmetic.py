@@ -73,6 +73,8 @@ def rint(f: Function, x: Value) -> Value:
     magic = f.binary("or", sign, emit.constant(bits, 0x4B000000))  # 2**23 with the sign of x
     large = f.convert("bitcast", magic, x.type)
     rounded = f.fsub(f.fadd(x, large), large)
+    signed = f.binary("or", f.convert("bitcast", rounded, bits), sign)  # zeros lost it
+    rounded = f.convert("bitcast", signed, x.type)
     return f.select(f.compare("olt", absolute(f, x), emit.constant(x.type, 2.0**23)), rounded, x)
 
 

@@ -14,7 +14,13 @@ from tests.numerics.kernels.harness import Buffer, every_isa, run_kernel
 
 COUNT = 32  # floats an operand: whole vectors of every ISA
 BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum"]
+UNARY = ["rint", "floor", "ceil", "negative", "absolute", "sqrt"]
+COMPARISONS = ["equal", "less", "less_or_equal"]
 CONSTANTS = [0.0, -1.5, 6.0, 0.1, 1e30, -0.0, 8388609.0]
+
+
+def choose(comparison: str, a: Expression, b: Expression, c: Expression) -> Expression:
+    return ex.apply("where", ex.apply(comparison, a, b), c, a)
 
 
 def trees(depth: int = 3) -> st.SearchStrategy[Expression]:
@@ -25,7 +31,8 @@ def trees(depth: int = 3) -> st.SearchStrategy[Expression]:
         leaf,
         lambda inner: st.one_of(
             st.builds(ex.apply, st.sampled_from(BINARY), inner, inner),
-            st.builds(ex.apply, st.just("rint"), inner),
+            st.builds(ex.apply, st.sampled_from(UNARY), inner),
+            st.builds(choose, st.sampled_from(COMPARISONS), inner, inner, inner),
         ),
         max_leaves=2**depth,
     )

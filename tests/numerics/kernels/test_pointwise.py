@@ -133,6 +133,36 @@ def test_an_expression_broadcasts(isa: Isa, shape: tuple[int, ...], data: st.Dat
     np.testing.assert_array_equal(got, references.pointwise(problem, arrays))
 
 
+DTYPES = ("float32", "int64", "int32", "uint8", "int8", "bool")
+
+
+@every_isa
+@given(
+    source=st.sampled_from(DTYPES),
+    target=st.sampled_from(DTYPES),
+    shape=st.tuples(EXTENTS, EXTENTS),
+    data=st.data(),
+    parts=st.integers(1, 2),
+)
+def test_dtypes_are_cast_and_compared(
+    isa: Isa, source: str, target: str, shape: tuple[int, int], data: st.DataObject, parts: int
+) -> None:
+    a, b = expressions.operand(0, source), expressions.operand(1, source)
+    small = expressions.cast(a, target)
+    tree = small
+    if source != "bool":
+        chosen = expressions.apply("less", a, b)
+        tree = expressions.apply("where", chosen, small, expressions.cast(expressions.constant(1), target))
+    inputs = tuple(data.draw(layouts(shape, source)) for _ in range(2))
+    problem = Pointwise(inputs, data.draw(layouts(shape, target)), tree)
+    random = np.random.default_rng(3)
+    low = 0 if "uint8" in (source, target) else -100
+    arrays = [random.integers(low, 100, shape).astype(source) for _ in inputs]
+    assert PointwiseKernel().accepts(problem, isa) == ""
+    got = run_problem(PointwiseKernel(), problem, isa, arrays, parts=parts, slack=0)
+    np.testing.assert_array_equal(got, references.pointwise(problem, arrays))
+
+
 @every_isa
 def test_long_rows_are_divided_and_written_in_place(isa: Isa) -> None:
     layout = dense((3, 5000))
