@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from strop.compiler.blocks import gate_products, make_blocks, means_of_blocks
-from strop.compiler.expressions import IDENTITY, Expression, channel, leaves, operand, substitute, work_of
+from strop.compiler.expressions import IDENTITY, Expression, channel, flops, leaves, operand, substitute
 from strop.compiler.fuse_attention import fuse_attention, join_projections
 from strop.compiler.fuse_joins import behind_phases, join_slices
 from strop.compiler.fuse_prologues import fuse_prologues
@@ -122,7 +122,7 @@ def _behind(before: Operation, after: Operation, graph: Graph) -> Operation | No
         return channel(int(leaf.number) + shift) if leaf.operation == "channel" else None
 
     epilogue = substitute(after.epilogue, move)
-    if after.epilogue != IDENTITY and (_count(epilogue) > MOST_LEAVES or work_of(epilogue) > MOST_WORK):
+    if after.epilogue != IDENTITY and (_count(epilogue) > MOST_LEAVES or flops(epilogue) > MOST_WORK):
         return None
     epilogue, channels = _distinct(epilogue, (*before.channels, *after.channels))
     return Operation(
