@@ -178,7 +178,7 @@ def with_a_sine(channels: int = 64, size: int = 32, *, opset: int = 17) -> Model
 @pytest.fixture
 def no_sine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sin has no kernel, whatever there may be by now."""
-    monkeypatch.delitem(RULES, "Sin", raising=False)  # type: ignore[arg-type]
+    monkeypatch.delitem(RULES, "Sin", raising=False)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

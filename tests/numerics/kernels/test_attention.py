@@ -35,11 +35,11 @@ def problems(draw: st.DrawFn) -> Attention:
     if draw(st.booleans()):
         value = heads(batch, count, keys, width)
     else:
-        value = Layout((batch, count, keys, width), dense((batch, count, width, keys)).strides[:2] + (4, 4 * keys))
+        value = Layout((batch, count, keys, width), (*dense((batch, count, width, keys)).strides[:2], 4, 4 * keys))
     if draw(st.booleans()):
         query = dense(query.shape)
     output = Layout((batch, rows, count, width), dense((batch, rows, count, width + pad)).strides)
-    inputs = (query, key, value)
+    inputs: tuple[Layout, ...] = (query, key, value)
     kind = draw(st.sampled_from(["none", "keys", "rows", "all", "one"]))
     shape = (batch, count, rows, keys)
     masks = {
@@ -66,21 +66,23 @@ def arrays(problem: Attention, seed: int = 0) -> list[np.ndarray]:
 
 def test_schedules_and_symbols_do_not_depend_on_lengths_but_for_the_tile() -> None:
     isa = get_isa("x86-64-v4")
-    codes = []
-    for rows in (13 * 8, 13 * 9):
-        layout = heads(1, 2, rows, 32)
-        problem = Attention((layout, layout, layout), dense((1, rows, 2, 32)), scale=0.5)
-        codes.append(KERNEL.emit(problem, KERNEL.candidates(problem, isa)[0], isa))
-    assert codes[0].objects == codes[1].objects
-    assert codes[0].numbers != codes[1].numbers
+    for which, lengths in ((0, (13 * 8, 13 * 9)), (1, (2, 40, 197))):
+        codes = []
+        for rows in lengths:
+            layout = heads(1, 2, rows, 32)
+            problem = Attention((layout, layout, layout), dense((1, rows, 2, 32)), scale=0.5)
+            codes.append(KERNEL.emit(problem, KERNEL.candidates(problem, isa)[which], isa))
+        assert all(code.objects == codes[0].objects for code in codes)
+        assert len({tuple(code.numbers.values()) for code in codes}) == len(codes)
 
 
 @every_isa
 @settings(max_examples=40)
-@given(problem=problems(), parts=st.integers(1, 3))
-def test_attention_is_what_its_definition_says(isa: Isa, problem: Attention, parts: int) -> None:
+@given(problem=problems(), parts=st.integers(1, 3), for_any=st.booleans())
+def test_attention_is_what_its_definition_says(isa: Isa, problem: Attention, parts: int, for_any: bool) -> None:
     inputs = arrays(problem)
-    got = run_problem(KERNEL, problem, isa, inputs, parts=parts)
+    schedule = KERNEL.candidates(problem, isa)[for_any]
+    got = run_problem(KERNEL, problem, isa, inputs, schedule=schedule, parts=parts)
     np.testing.assert_allclose(got, references.attention(problem, inputs), rtol=3e-6, atol=3e-6)
 
 
