@@ -56,6 +56,9 @@ the exact result) is 11.8e-6 with F(4x4) everywhere, 9.1e-6 with this rule, 9.8e
 """
 
 
+_UNEVEN, _UNEVEN_LARGE = 1.03, 1.08
+"""How much more than at best the slower of two threads may have to do, with filters that stay in L2, and with more."""
+
 _INTO = (440.0, 250.0)
 """Multiply-adds in whose time a channel of a tile is transformed, for sizes 4 and 2: fitted with AVX-512."""
 
@@ -129,9 +132,16 @@ class WinogradConvolution:
         single = _Nest(problem, WinogradSchedule(self.size, rows, vectors, 1), isa)
         most = max(1, (_LARGE_BLOCK if is_large else _SMALL_BLOCK) // single.block_bytes)
         blocks = -(-single.cover.count // most)
-        if 1 < blocks < single.cover.count:
-            blocks += blocks % 2  # so that two threads have as much to do
-        return [WinogradSchedule(self.size, rows, vectors, -(-single.cover.count // blocks), far=is_large)]
+        nests = [
+            _Nest(
+                problem, WinogradSchedule(self.size, rows, vectors, -(-single.cover.count // number), far=is_large), isa
+            )
+            for number in (blocks, blocks + 1)
+            if number <= single.cover.count
+        ]
+        # One more block where two threads then have as much to do, though the filters are read once more.
+        enough = min(nest.slowest for nest in nests) * (_UNEVEN_LARGE if is_large else _UNEVEN)
+        return [next(nest.schedule for nest in nests if nest.slowest <= enough)]
 
     def cost(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Cost:
         """Returns the products' multiply-adds and how busy they and the transforms keep the units for them.
@@ -227,6 +237,11 @@ class _Nest:
         self.input_transform = InputTransform(self.size, self.inputs % isa.lanes)
         self.output_transform = OutputTransform(problem, self.size, self.m_place, self.m_row)
         self.used: list[Product] = []
+
+    @property
+    def slowest(self) -> float:
+        """Returns what the slower of two threads has to do."""
+        return self._slowest(by_groups=self.by_groups)
 
     @property
     def block_bytes(self) -> int:
