@@ -123,7 +123,8 @@ class MatrixRows:
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments, numbers)
         geometry = _Rows(steps_of(problem), _heights(schedule), record["height"], record["last"])
-        fetch = Prefetch(near=512, far=True, early=len(problem.inputs) > 1)
+        is_one_run = geometry.input.pixel <= problem.weights[1] * problem.inputs[0].itemsize + 64
+        fetch = Prefetch(near=512, far=True, early=len(problem.inputs) > 1, soon=is_one_run)
         nest = MatrixNest(problem, isa, geometry, Runs((0,), problem.weights[1]), schedule.vectors, _BLOCK // 2, fetch)
         context = nest.context(f)
 
