@@ -28,8 +28,13 @@ from strop.model.oracle import Unoptimized
 COUNTS = Path(__file__).parents[2] / "docs" / "onnx_backend.json"
 
 MUST_COVER = (
-    "Add AveragePool BatchNormalization Clip Concat Conv Flatten GRU Gemm GlobalAveragePool GlobalMaxPool LSTM MatMul "
-    "MaxPool RNN Relu Reshape"
+    "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Ceil Celu Clip Concat Conv Cos Div Elu Equal Erf "
+    "Exp Flatten Floor GRU Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization "
+    "HardSigmoid HardSwish InstanceNormalization IsInf IsNaN LSTM LayerNormalization LeakyRelu Less LessOrEqual "
+    "Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish Mul Neg Not Or PRelu Pow RMSNormalization "
+    "RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+    "ReduceSumSquare Relu Reshape Round Selu Shrink Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Sub Sum "
+    "Swish Tanh ThresholdedRelu Where Xor"
 ).split()
 
 _CONSTANT_INPUTS = {
@@ -48,16 +53,12 @@ _CONSTANT_INPUTS = {
     "PRelu": [1],
     "QLinearConv": [1, 2, 3, 4, 5, 6, 7, 8],
     "QuantizeLinear": [1, 2],
-    **dict.fromkeys(
-        (
-            "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-            "ReduceSumSquare"
-        ).split(),
-        [1],
-    ),
-    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LayerNormalization"), [1, 2]),
+    "GroupNormalization": [1, 2],
+    "InstanceNormalization": [1, 2],
+    "LayerNormalization": [1, 2],
     "Pow": [1],
     "RMSNormalization": [1],
+    **{f"Reduce{name}": [1] for name in "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()},
     "RNN": [1, 2, 3],
     "Reshape": [1],
     "Resize": [1, 2, 3],

@@ -52,6 +52,9 @@ class Program:
         return self.name
 
 
+NOTHING: Final = Program("", ())
+"""No statistics."""
+
 _X: Final = operand(0)
 _FIRST, _SECOND = operand(1), operand(2)
 

@@ -13,7 +13,7 @@ from strop.compiler.cells import EMPTY, Cell
 from strop.compiler.expressions import IDENTITY, Expression
 from strop.compiler.isa.table import Isa
 from strop.compiler.layouts import NO_HALO, Halo, Layout, Shape
-from strop.compiler.statistics import Program
+from strop.compiler.statistics import NOTHING, Program
 
 Schedule = Any
 """The numbers that schedule a kernel (tile, blocks, unrolling): a frozen dataclass of its family, short as text."""
@@ -123,7 +123,7 @@ class Statistics(Problem):
     broadcast to `extents`, those of a reduction's epilogue to the output's shape.
     """
 
-    program: Program = Program("", ())
+    program: Program = NOTHING
     axes: tuple[int, ...] = ()
     extents: Shape = ()
     groups: int = 1

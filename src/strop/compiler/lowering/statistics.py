@@ -94,6 +94,15 @@ def lower_instance_normalization(node: onnx_ir.Node, scope: Scope) -> None:
     scale_and_shift(scope, found, [_per_channel(vector, value.shape) for vector in vectors], node.outputs[0])
 
 
+def lower_mean_variance_normalization(node: onnx_ir.Node, scope: Scope) -> None:
+    """MeanVarianceNormalization: over an image's rows and columns of all images, or the axes given."""
+    value = scope.floats(node.inputs[0])
+    axes = tuple(sorted(axis % len(value.shape) for axis in ints_attribute(node, "axes") or (0, 2, 3)))
+    count = math.prod(value.shape[axis] for axis in axes)
+    # ONNX adds 1e-9 to the deviation, which is next to its square in the variance.
+    _add(scope, standardization(count, 1e-18), value.name, axes, value.shape, node.outputs[0])
+
+
 def lower_group_normalization(node: onnx_ir.Node, scope: Scope) -> None:
     """GroupNormalization: groups of channels; scale and shift for each group before opset 21, then for each channel."""
     value = scope.floats(node.inputs[0])
@@ -183,4 +192,3 @@ def _axis(shape: Shape) -> int:
 
 def _per_channel(vector: np.ndarray, shape: Shape) -> np.ndarray:
     return vector.reshape(-1, *(1,) * (len(shape) - 2))
-
