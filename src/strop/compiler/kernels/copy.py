@@ -29,6 +29,11 @@ _FEW = 4
 _BAND = 256
 """Elements along the input's contiguous axis in one step of the outer loops, which can be divided."""
 
+_NARROW = 16
+"""The same where there would hardly be any steps to divide."""
+
+_LEAST_UNITS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class CopySchedule:
@@ -42,12 +47,13 @@ class CopySchedule:
 class _Plan:
     """The loops: `outer`, bands of `source`, `target`.
 
-    source: the axis along which the input is contiguous; target: the one along which the output is.
+    source: the axis along which the input is contiguous, in bands of `band`; target: the one along which the output is.
     """
 
     outer: list[Axis]
     source: Axis
     target: Axis
+    band: int
 
 
 class CopyKernel:
@@ -109,18 +115,18 @@ class CopyKernel:
         module = Module(isa)
         f, record = start_kernel(module, symbol, arguments)
         plan = _plan(problem)
-        bands, rest = divmod(plan.source.extent, _BAND)
+        bands, rest = divmod(plan.source.extent, plan.band)
         block = _Block(f, problem, plan)
 
         def step(pointers: list[Value], places: list[Number]) -> None:
-            if plan.source.extent <= _BAND:
+            if plan.source.extent <= plan.band:
                 block.band(pointers, plan.source.extent)
             elif not rest:
-                block.band(pointers, _BAND)
+                block.band(pointers, plan.band)
             else:
                 band, last = f.number(places[-1]), f.number(bands)
                 f.when(f.compare("eq", band, last), lambda: block.band(pointers, rest))
-                f.when(f.compare("ne", band, last), lambda: block.band(pointers, _BAND))
+                f.when(f.compare("ne", band, last), lambda: block.band(pointers, plan.band))
 
         walk_units(f, plan.outer, record["begin"], record["end"], [record[name] for name in names], step)
         f.ret()
@@ -131,9 +137,10 @@ def _plan(problem: Problem) -> _Plan:
     *outer, target = axes_of(problem)
     source = next(axis for axis in outer if axis.strides[1] == problem.inputs[0].itemsize)
     outer.remove(source)
-    if source.extent > _BAND:
-        outer.append(Axis(-(-source.extent // _BAND), tuple(stride * _BAND for stride in source.strides)))
-    return _Plan(outer, source, target)
+    band = _BAND if units(outer) >= _LEAST_UNITS else _NARROW
+    if source.extent > band:
+        outer.append(Axis(-(-source.extent // band), tuple(stride * band for stride in source.strides)))
+    return _Plan(outer, source, target, band)
 
 
 class _Block:
