@@ -252,6 +252,7 @@ def _measure(work: _Work, trials: Sequence[Trial], clock: Clock, until: float, a
 def take_turns(trials: Sequence[Trial], clock: Clock, *, until: float, at_most: float) -> tuple[list[list[float]], int]:
     """Returns the seconds of every run of each trial, and how many rounds there were.
 
+    They are seconds of this thread on a core: what others get of the core in between does not count.
     Goes on until `until`, for a few rounds at least, but never beyond `at_most`.
     """
     times: list[list[float]] = [[] for _ in trials]
@@ -264,9 +265,9 @@ def take_turns(trials: Sequence[Trial], clock: Clock, *, until: float, at_most: 
         if enough or moment >= at_most or (rounds >= _LEAST_ROUNDS and moment >= until):
             break
         for index in range(len(trials)) if rounds % 2 else reversed(range(len(trials))):
-            start = clock.now()
+            start = clock.own_cpu_seconds()
             trials[index]()
-            times[index].append(clock.now() - start)
+            times[index].append(clock.own_cpu_seconds() - start)
         rounds += 1
     return times, rounds
 
