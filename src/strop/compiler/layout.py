@@ -129,8 +129,16 @@ def _collect_halos(work: _Layouter) -> None:
         needs = work.needs.get(operation.output)
         if needs is not None and needs.halo:
             name = operation.inputs[0]
-            work.halos[name] = work.halos.get(name, NO_HALO).union(needs.halo)
-            work.fills.setdefault(name, _fill_of(operation))
+            while True:
+                work.halos[name] = work.halos.get(name, NO_HALO).union(needs.halo)
+                work.fills.setdefault(name, _fill_of(operation))
+                maker = work.makers.get(name)
+                if maker is None or not isinstance(maker.core, Slice):
+                    break
+                before = maker.inputs[0]
+                if work.graph.values[before].shape[2:] != work.graph.values[name].shape[2:]:
+                    break
+                name = before  # some of an image's channels have the halo of the image
 
 
 # -- who shares a buffer with whom
