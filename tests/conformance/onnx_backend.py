@@ -28,13 +28,15 @@ from strop.model.oracle import Unoptimized
 COUNTS = Path(__file__).parents[2] / "docs" / "onnx_backend.json"
 
 MUST_COVER = (
-    "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Ceil Celu Clip Concat Conv Cos Div Elu Equal Erf "
-    "Exp Flatten Floor GRU Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization "
-    "HardSigmoid HardSwish InstanceNormalization IsInf IsNaN LSTM LayerNormalization LeakyRelu Less LessOrEqual "
-    "Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish Mul Neg Not Or PRelu Pow RMSNormalization "
-    "RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-    "ReduceSumSquare Relu Reshape Round Selu Shrink Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Sub Sum "
-    "Swish Tanh ThresholdedRelu Where Xor"
+    "Abs Add And ArgMax ArgMin AveragePool BatchNormalization Ceil Celu Clip Concat Conv ConvTranspose Cos "
+    "DepthToSpace Div Elu Equal Erf Exp Expand Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm "
+    "GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity "
+    "InstanceNormalization IsInf IsNaN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax "
+    "LpNormalization MatMul Max MaxPool Mean Min Mish Mul Neg Not Or PRelu Pad Pow RMSNormalization RNN "
+    "Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+    "ReduceSumSquare Relu Reshape Resize Round Selu Shape Shrink Sigmoid Sign Sin Size Slice Softmax Softplus "
+    "Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tanh ThresholdedRelu Tile Transpose Trilu Unsqueeze "
+    "Upsample Where Xor"
 ).split()
 
 _CONSTANT_INPUTS = {
