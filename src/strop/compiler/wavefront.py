@@ -4,8 +4,8 @@ Each layer is cut into pieces of time, with its products; pieces of one `Turn.wa
 a thread, with a barrier before each wave:
 
     wave        0          1          2          3
-    layer 0  steps 0-9  10-19      20-29       ...
-    layer 1             0-9        10-19      20-29
+    layer 0  steps 0-16  17-33     34-50       ...
+    layer 1              0-16      17-33      34-50
 
 It is done to every model of this kind, whatever the number of threads, so that this number changes no result; so only
 where it costs one thread next to nothing: where a piece is long, and the weights of all layers stay in its L2 cache.
@@ -21,8 +21,9 @@ from strop.compiler.expressions import operands
 from strop.compiler.layouts import Shape
 from strop.compiler.levels import Concatenate, Convolve, Graph, Operation, Recur, Reshape, Slice, Turn, Value
 
-MOST_PIECES: Final = 10
-"""Pieces a layer is cut into: with each, a barrier is paid, and with fewer, more of the first and last waves idle."""
+MOST_PIECES: Final = 6
+"""Pieces a layer is cut into: each costs a barrier (much more than its 1 us where other programs take the cores), and
+with fewer the first and the last wave, in which threads are idle, are longer."""
 
 LEAST_STEPS: Final = 8
 """Steps of a piece: so many rows a product needs to be worth its weights."""
