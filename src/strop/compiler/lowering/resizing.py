@@ -122,7 +122,8 @@ def _places(size: int, extent: int, scale: np.float32, rule: str, mode: str) -> 
     if rule == "asymmetric":
         at = x / scale
     elif rule == "align_corners":
-        if abs(float(size) * float(scale) - extent) > 1e-4 * extent:  # ONNX means the fraction to count, engines let it drop
+        # ONNX means the fraction to count, engines let it drop.
+        if abs(float(size) * float(scale) - extent) > 1e-4 * extent:
             raise NotCovered("a resize by align_corners to a fraction of a pixel")
         at = x * last / np.float32(extent - 1) if extent > 1 else np.zeros(1, np.float32)
     elif rule == "tf_half_pixel_for_nn":
