@@ -167,7 +167,7 @@ def _per_second(seconds: Estimate) -> Estimate:
 
 def _first_inferences(job: Job, bundle: Path) -> dict[str, object]:
     """Returns the first-inference latency of both, from five fresh processes each; nothing where time is short."""
-    if job.budget.remaining < 12 * job.opening_seconds:
+    if job.budget.remaining < 6 * (job.opening_seconds() + job.opening_seconds(job.best.spec.engine)):
         return {"first_inference_ms": None}
     try:
         before = measure_first_inference(job.original, job.baseline.spec.engine, Settings(), inputs=job.timed_inputs[0])

@@ -20,7 +20,7 @@ def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, M
     for engines in _by_config([name for name in job.engines if get_engine(name).available().available]):
         config = config_for(engines[0])
         names = ", ".join(engines)
-        if job.budget.for_search < job.shortest_trial:
+        if job.budget.for_search < job.shortest_trial():
             job.narrator.decide(f"INT8 for {names} not tried: the budget's share for the search is used up")
             continue
         job.narrator.stage(f"quantize for {names} with {len(calibration)} samples")
@@ -48,7 +48,7 @@ def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, M
 
 def _stop_in_time(job: Job, fraction: float) -> None:
     """Raises LimitError (`limit.budget`) where no time would be left to race what calibration gives."""
-    if job.budget.for_search < job.shortest_trial:
+    if job.budget.for_search < job.shortest_trial():
         raise LimitError(
             "limit.budget",
             "the budget's share for the search is used up",

@@ -47,8 +47,8 @@ class Job:
     """One search: what it was given, where it works, and what it has kept, the baseline first and the best last.
 
     timed_inputs: what is timed, one sample, or several where their shapes differ; checked: a few samples' inputs with
-    the baseline's outputs. request_seconds, sample_seconds, opening_seconds: what a request to the baseline, the
-    evaluation of a sample (reading and scoring included) and the start of a worker have taken.
+    the baseline's outputs. request_seconds, sample_seconds: what a request to the baseline and the evaluation of a
+    sample (reading and scoring included) take; openings: what the start of a worker has taken, by engine, at worst.
     """
 
     model: Model
@@ -68,7 +68,7 @@ class Job:
     kept: list[Kept] = field(default_factory=list)
     request_seconds: float = 0.0
     sample_seconds: float = 0.0
-    opening_seconds: float = 0.0
+    openings: dict[str, float] = field(default_factory=dict)
 
     @property
     def baseline(self) -> Kept:
@@ -90,21 +90,29 @@ class Job:
         both = self.request_seconds + (self.request_seconds if challenger_seconds is None else challenger_seconds)
         return LEAST_TURNS * FEWEST_REQUESTS[self.objective] * len(self.timed_inputs) * both
 
-    @property
-    def shortest_trial(self) -> float:
-        """Seconds that the least trial takes: a worker, its first requests, a race."""
+    def opening_seconds(self, engine: str | None = None) -> float:
+        """Returns what the start of a worker takes: as seen of this engine, else as of the baseline's.
+
+        Engines differ: one that compiles for seconds must not make another's trial look too long for the budget.
+        """
+        usual = self.openings.get(self.baseline.spec.engine, 0.0) if self.kept else max(self.openings.values())
+        return self.openings.get(engine or "", usual)
+
+    def shortest_trial(self, engine: str | None = None) -> float:
+        """Returns the seconds of the least trial: a worker, its first requests, a race."""
         requests = (2 + len(self.checked)) * self.request_seconds
-        return self.opening_seconds + requests + max(SHORTEST_RACE_SECONDS, self.shortest_race())
+        return self.opening_seconds(engine) + requests + max(SHORTEST_RACE_SECONDS, self.shortest_race())
 
     @property
     def shortest_confirmation(self) -> float:
-        """Seconds that the least confirmation takes."""
+        """Seconds that the least confirmation takes: it starts the baseline again, and the best from its bundle."""
         requests = CONFIRMING_REQUESTS * self.request_seconds
-        return 2 * self.opening_seconds + requests + max(SHORTEST_RACE_SECONDS, self.shortest_race())
+        best = self.opening_seconds(self.best.spec.engine if self.kept else None)
+        return self.opening_seconds() + best + requests + max(SHORTEST_RACE_SECONDS, self.shortest_race())
 
-    def opened_in(self, seconds: float) -> None:
-        """Remembers how long the start of a worker took: the confirmation starts two that may be as slow."""
-        self.opening_seconds = max(self.opening_seconds, seconds)
+    def opened_in(self, engine: str, seconds: float) -> None:
+        """Remembers how long the start of a worker took."""
+        self.openings[engine] = max(self.openings.get(engine, 0.0), seconds)
         self.budget.reserve(self.shortest_confirmation)
 
     def saved(self, model: Model) -> Path:

@@ -59,7 +59,7 @@ def search(job: Job) -> dict[str, Any]:
         try:
             later = len(specs(job, "int8")) if shares.calibration else 0
             original = dict.fromkeys(job.engines, job.model)
-            quantizing = expected.quantization_seconds + job.shortest_trial if later else 0.0
+            quantizing = expected.quantization_seconds + job.shortest_trial() if later else 0.0
             reserved = min(quantizing, max(0.0, 0.5 * job.budget.for_search))
             race_all(job, own_precision(job.model), original, choosing, races_later=later, later_seconds=reserved)
             if shares.calibration:
@@ -94,7 +94,7 @@ def _start_baseline(job: Job) -> str:
     try:
         contender.remote(job.timed_inputs[0])
         job.request_seconds = job.budget.elapsed - opened
-        job.opened_in(opened - began)
+        job.opened_in(BASELINE_ENGINE, opened - began)
         _check_budget(job)
         job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
         latency = measure_latency(contender.remote.block, seconds=max(0.1, min(2.0, 0.05 * job.budget.remaining)))
@@ -116,7 +116,7 @@ def _start_baseline(job: Job) -> str:
 
 def _check_budget(job: Job) -> None:
     """Raises LimitError (`limit.budget`) where not even one trial could be raced and confirmed."""
-    needed = job.shortest_trial + job.shortest_confirmation
+    needed = job.shortest_trial() + job.shortest_confirmation
     if job.budget.seconds is not None and job.budget.remaining < needed:
         enough = job.budget.elapsed + 2 * needed
         raise LimitError(

@@ -47,7 +47,7 @@ def _can_batch(job: Job) -> bool:
 
 def race_seconds(job: Job, races: int, *, later_seconds: float = 0.0) -> float:
     """Returns how long each of `races` races may take within the search's share, `later_seconds` of it left alone."""
-    share = (job.budget.for_search - later_seconds) / max(1, races) - job.opening_seconds
+    share = (job.budget.for_search - later_seconds) / max(1, races) - job.opening_seconds()
     return min(RACE_SECONDS, max(SHORTEST_RACE_SECONDS, share))
 
 
@@ -73,7 +73,7 @@ def race_all(
         if spec.engine in hopeless:
             earlier = hopeless[spec.engine]
             _finish(job, TrialResult(spec, earlier.status, f"as {earlier.spec.label}: {earlier.reason}"))
-        elif job.budget.for_search - later_seconds < job.shortest_trial + evaluation_seconds:
+        elif job.budget.for_search - later_seconds < job.shortest_trial(spec.engine) + evaluation_seconds:
             _finish(job, TrialResult(spec, "not tried", "the budget's share for the search is used up"))
         else:
             job.narrator.progress(f"trial: {spec.label}")
@@ -126,7 +126,7 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
     challenger = open_contender(spec, job.saved(model), job.timed_inputs, timeout=job.budget.search_patience)
     won = False
     try:
-        job.opened_in(job.budget.elapsed - began)
+        job.opened_in(spec.engine, job.budget.elapsed - began)
         slow = _too_slow_to_race(job, challenger)
         if slow:
             return TrialResult(spec, "dropped", slow)
@@ -158,6 +158,7 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
         if best is not job.baseline:
             best.contender.close()
         job.kept.append(Kept(spec, model, challenger, compared.estimate, doubtful))
+        job.budget.reserve(job.shortest_confirmation)
         return replace(result, status="kept")
     finally:
         if not won:
