@@ -2,10 +2,11 @@
 
 Every network's distinct problems are measured as tuning does, all candidates in turns (records go to the folder
 --records, where a second run finds them). Then, a line a network: the regret, how much more time its tasks take as the
-cost model chooses than as the best candidate does. A line a kernel family: measured over estimated seconds of all
-candidates (10th percentile, median, 90th; 1 where the constants are right; what matters for choices is that families
-agree and that the spread is small), and the family's own regret, of schedule alone. --rows: each problem that loses
-more than 3 %, with its candidates.
+cost model chooses than as the best candidate does that suits the weights. A line a kernel family: measured over
+estimated seconds of all candidates (10th percentile, median, 90th; 1 where the constants are right; what matters for
+choices is that families agree and that the spread is small), and the family's own regret, of schedule alone. --rows:
+each problem that loses more than 3 %, with its candidates. On a loaded machine only regrets of short runs mean much:
+all candidates then are slower than estimated by about the same factor.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numpy as np
 from benchmarks.networks.registry import NETWORKS, network_file
 from strop.compiler.choose import Offer
 from strop.compiler.isa.table import Isa, get_isa
+from strop.compiler.kernels.contract import WeightCheck
+from strop.compiler.levels import Convolve
 from strop.compiler.object_cache import ObjectCache
 from strop.compiler.plan import PlanTask
 from strop.compiler.program import CompileSettings, plan_program
@@ -63,9 +66,21 @@ def rows_of(name: str, isa: Isa, records: Records, seconds: float, models: Path 
     rows = []
     for task in plan.tasks:
         record = records.find(task.problem)
-        if record is not None and (task.kernel.family, str(task.schedule)) in record.seconds:
-            rows.append(Row(task, candidates(task, isa), record))
+        if record is None or (task.kernel.family, str(task.schedule)) not in record.seconds:
+            continue
+        offers = tuple(offer for offer in candidates(task, isa) if _suits(task, offer))
+        kept = {offer.key for offer in offers}
+        own = {key: time for key, time in record.seconds.items() if key in kept}
+        rows.append(Row(task, offers, Record(own, record.rounds)))
     return rows
+
+
+def _suits(task: PlanTask, offer: Offer) -> bool:
+    """Whether a kernel's error bound holds for the task's weights."""
+    core = None if task.step.operation is None else task.step.operation.core
+    if not isinstance(offer.kernel, WeightCheck) or not isinstance(core, Convolve):
+        return True
+    return not offer.kernel.suits(task.problem, core.weights)
 
 
 def regret(rows: Iterable[Row]) -> tuple[float, float]:

@@ -20,6 +20,9 @@ from strop.compiler.object_cache import ObjectCache
 from strop.loader.code import map_code
 from strop.loader.memory import allocate
 
+Shared = dict[tuple[str, Layout | None], np.ndarray]
+"""Memory by what lies in it and how."""
+
 
 class Alone:
     """A kernel with its operands in memory; a call runs all of it once, on this thread.
@@ -29,6 +32,8 @@ class Alone:
         weights: the packed arrays behind "weights0" ...; what they hold does not matter for the time.
         copies: how many sets of them take turns.
         in_place: which inputs lie where the output does.
+        shared: where several kernels of one problem find their images and scratch, so that these are as near as in a
+            network, where the operation before has just written them; weights alone are each one's own.
         cache: of machine code.
     """
 
@@ -42,13 +47,15 @@ class Alone:
         *,
         copies: int = 1,
         in_place: frozenset[int] = frozenset(),
+        shared: Shared | None = None,
         cache: ObjectCache | None = None,
     ) -> None:
         code = kernel.emit(problem, schedule, isa)
         blob = link(list(compile_objects(code.objects, isa, cache).values()), isa)
         self._code = map_code(blob.data)
         self._function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._code.address_of(blob.symbols[code.symbol]))
-        output = _memory(problem.output)
+        shared = {} if shared is None else shared
+        output = _memory(shared, "output", problem.output)
         words = {
             "begin": 0,
             "end": kernel.split(problem, schedule, isa).units,
@@ -59,11 +66,13 @@ class Alone:
             if index in in_place:
                 words[f"input{index}"] = words["output"]
                 continue
-            memory = _memory(layout)
-            _fill(memory, layout, seed=index)
+            memory = _memory(shared, f"input{index}", layout)
             words[f"input{index}"] = _first(memory, layout)
             self._kept.append(memory)
-        scratch = allocate(kernel.workspace(problem, schedule, isa) + SLACK)
+        scratch = shared.get(("workspace", None))
+        needed = kernel.workspace(problem, schedule, isa) + SLACK
+        if scratch is None or len(scratch) < needed:
+            scratch = shared["workspace", None] = allocate(needed)
         words["workspace"] = int(scratch.ctypes.data)
         self._kept.append(scratch)
         words.update(code.numbers)
@@ -84,9 +93,12 @@ class Alone:
         self._function(self._addresses[self._turn])
 
 
-def _memory(layout: Layout) -> np.ndarray:
-    """Returns zeroed memory for a value with its halo, and the slack behind it."""
-    return allocate(layout.span + SLACK)
+def _memory(shared: Shared, name: str, layout: Layout) -> np.ndarray:
+    """Returns memory for a value with its halo, and the slack behind it; made when it is first asked for."""
+    if (name, layout) not in shared:
+        shared[name, layout] = allocate(layout.span + SLACK)
+        _fill(shared[name, layout], layout, seed=len(shared))
+    return shared[name, layout]
 
 
 def _first(memory: np.ndarray, layout: Layout) -> int:

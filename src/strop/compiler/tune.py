@@ -3,9 +3,10 @@
 All candidates of a problem take turns, one run each a round, forth and back, so that whatever disturbs the machine
 disturbs all of them; a candidate's time is the mean of its quickest third. Each runs alone on one thread, on layouts as
 the plan has them, with weights as cold as in a network among others: so many copies take turns that a multiple of the
-network's weights goes through the caches before one has its turn again. A problem gets that part of the time which it
-takes of the network. What is measured goes into the records, also where the time runs out, or somebody presses Ctrl-C,
-in between; `choose` takes it from there.
+network's weights goes through the caches before one has its turn again; images are the same for all candidates, and so
+as near as what an operation has just written. A problem gets that part of the time which it takes of the network. What
+is measured goes into the records, also where the time runs out, or somebody presses Ctrl-C, in between; `choose` takes
+it from there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from strop.compiler.alone import Alone
+from strop.compiler.alone import Alone, Shared
 from strop.compiler.choose import Offer, offers
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Convolution, FusedBlock, Kernel, Problem
@@ -223,6 +224,7 @@ def _maker(plan: ProgramPlan, cache: ObjectCache | None) -> Make:
         packed = [pack_step(step, each.kernel, each.problem, each.schedule, plan.isa) for each in work.offers]
         once = sum(array.nbytes for arrays in packed for array in arrays)
         copies = min(_MOST_COPIES, -(-apart // once)) if once else 1
+        shared: Shared = {}
         return [
             Alone(
                 offer.kernel,
@@ -232,6 +234,7 @@ def _maker(plan: ProgramPlan, cache: ObjectCache | None) -> Make:
                 arrays,
                 copies=copies,
                 in_place=same,
+                shared=shared,
                 cache=cache,
             )
             for offer, arrays in zip(work.offers, packed, strict=True)
