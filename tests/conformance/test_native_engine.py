@@ -229,6 +229,17 @@ def test_outputs_that_no_node_makes_are_given_too() -> None:
     assert not np.may_share_memory(got["same"], x)
 
 
+@pytest.mark.parametrize("which", ["input", "initializer"])
+def test_an_output_may_be_an_input_or_an_initializer_itself(which: str) -> None:
+    weights = models.Weights(0)
+    name = "x" if which == "input" else weights.add("w", 1, 4)
+    made = models.model([helper.make_node("Relu", ["x"], ["y"], "relu")], {"x": (1, 4)}, {"y": (1, 4)}, weights)
+    made.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4)))
+    x = np.array([[1, -2, 3, -4]], np.float32)
+    assert_close(native(made)({"x": x}), expected(made, {"x": x}))
+    assert not NativeEngine().covers(load_model(made))
+
+
 def test_quantized_models_run(tmp_path: Path) -> None:
     model = models.quantized()
     x = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)

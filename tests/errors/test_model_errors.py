@@ -136,8 +136,9 @@ def test_a_file_above_2_gb_is_refused_before_it_is_read(tmp_path: Path) -> None:
         (lambda graph: graph.node.add(op_type="Relu", input=["x"], output=["c1"]), "c1"),
         (lambda graph: graph.node[0].input.__setitem__(0, "f"), "sorted"),
         (lambda graph: graph.node[0].ClearField("input"), "Conv"),
+        (lambda graph: graph.output.append(graph.output[0]), "2 times"),
     ],
-    ids=["unknown operator", "missing value", "value made twice", "cycle", "no inputs"],
+    ids=["unknown operator", "missing value", "value made twice", "cycle", "no inputs", "output listed twice"],
 )
 def test_a_model_against_the_rules_is_refused(change: Callable[[onnx.GraphProto], None], got: str) -> None:
     proto = onnx.ModelProto.FromString(CONTENT)

@@ -201,6 +201,10 @@ def lower(model: onnx_ir.Model, *, name: str = "model", shapes: Mapping[str, Sha
         if reason:
             reasons[node.name or ""] = reason
             _note_types(node, scope, model)
+    made = {output.name for node in model.graph for output in node.outputs}
+    for value in model.graph.outputs:
+        if value.name not in made:
+            reasons[f"output {value.name}"] = "an output that no node makes"
     return Lowered(_finish(model, scope, name, reasons), reasons, *_known(model, scope))
 
 

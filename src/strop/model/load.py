@@ -129,7 +129,7 @@ _FOUR_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FL
 
 
 def _check_names(graph: onnx.GraphProto, where: str) -> None:
-    """Raises where a node uses what nothing makes; the checker would, but wants the nodes sorted first."""
+    """Raises where a node uses what nothing makes (the checker wants the nodes sorted first), or an output is twice."""
     made = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
     made |= {tensor.values.name for tensor in graph.sparse_initializer}
     made.update(name for node in graph.node for name in node.output)
@@ -138,6 +138,10 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
             if name not in made:
                 user = f"node {node.name!r} ({node.op_type}) uses {name!r}"
                 raise _invalid(where, f"{user}, which nothing makes")
+    outputs = [value.name for value in graph.output]
+    for name in outputs:
+        if outputs.count(name) > 1:
+            raise _invalid(where, f"the output {name!r} is listed {outputs.count(name)} times")
 
 
 def _check(proto: onnx.ModelProto, where: str) -> None:

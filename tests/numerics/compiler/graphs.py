@@ -73,6 +73,25 @@ def flattened_image() -> onnx.ModelProto:
     return model(nodes, {"x": (2, 1, 8, 8)}, {"y": (2, 10)}, weights)
 
 
+def a_bias_for_each_row() -> onnx.ModelProto:
+    """A square matrix product plus a column, which is not a row of biases though it is as long."""
+    weights = Weights()
+    nodes = [helper.make_node("Gemm", ["x", weights.add("w", 5, 8), weights.add("c", 8, 1)], ["y"])]
+    return model(nodes, {"x": (8, 5)}, {"y": (8, 8)}, weights)
+
+
+def a_pixel_seen_askew() -> onnx.ModelProto:
+    """A convolution of few channels whose image is one pixel, a part of the caller's array with strides of its own."""
+    weights = Weights()
+    bounds = [weights.constant(name, np.array([number])) for name, number in (("at", 1), ("to", 2), ("axis", 2))]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
+        helper.make_node("Slice", ["t", *bounds], ["s"]),
+        convolution(weights, "s", "y", 6, 1, pads=1),
+    ]
+    return model(nodes, {"x": (1, 1, 1, 3)}, {"y": (1, 6, 1, 1)}, weights)
+
+
 def padded_shortcut() -> onnx.ModelProto:
     """Every second pixel, channels padded with zeros, added to a convolution: a shortcut without weights."""
     weights = Weights()
@@ -217,6 +236,8 @@ BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     rows_of_any_rank,
     lines_of_pixels,
     shuffled_channels,
+    a_bias_for_each_row,
+    a_pixel_seen_askew,
 )
 """The models by hand, all of float32."""
 

@@ -35,6 +35,15 @@ def test_values_go_where_they_are_read() -> None:
     assert [float(array) for array in route.run([np.float64(1)])] == [16.0, 6.0]
 
 
+def test_one_step_may_name_inputs_and_outputs_in_another_order() -> None:
+    class Both(Doubling):
+        def run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+            return [10 * array for array in arrays]
+
+    route = Route([Both("yx", "ba")], inputs="xy", outputs="ab")  # of x it makes a, of y b
+    assert [float(array) for array in route.run([np.float64(1), np.float64(2)])] == [10.0, 20.0]
+
+
 def test_a_value_nobody_reads_any_more_is_let_go() -> None:
     alive: list[bool] = []
     seen: list[weakref.ref[np.ndarray]] = []

@@ -59,7 +59,7 @@ class StemConvolution:
             return f"more than {_CHANNELS} channels or one group"
         if image.dtype != "float32":
             return f"the input is {image.dtype}"
-        if len(image.shape) != 4 or image.strides[3] != image.itemsize:
+        if len(image.shape) != 4 or (image.strides[3] != image.itemsize and image.shape[3] > 1):
             return "the input's pixels are not neighbours in planes"
         return refuses_convolution(problem)
 

@@ -119,7 +119,7 @@ def lower_gemm(node: onnx_ir.Node, scope: Scope) -> None:
     shape = (rows.shape[0], weights.shape[0])
     if addend is not None and beta != 0:
         known = scope.constant(addend)
-        if known is not None and known.size in (1, shape[1]) and known.shape[-1:] in ((), (1,), (shape[1],)):
+        if known is not None and (known.size == 1 or (known.size, known.shape[-1]) == (shape[1], shape[1])):
             channels = [_scaled(np.broadcast_to(known.reshape(-1), shape[1]), beta)]
             epilogue = add(operand(0), channel(0))
         else:

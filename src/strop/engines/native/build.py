@@ -94,16 +94,17 @@ def is_native(source: ModelSource, settings: Mapping[str, KnobValue]) -> bool:
 
 
 def _may_be_native(model: Model) -> bool:
-    """Whether every operator on values that change has a rule: quick to say no."""
+    """Whether a node makes every output, and every operator on values that change has a rule: quick to say no."""
     from strop.compiler.lower import RULES
 
-    changing = {spec.name for spec in model.inputs}
+    changing, made = {spec.name for spec in model.inputs}, set()
     for node in model.to_proto().graph.node:
+        made.update(node.output)
         if changing.intersection(node.input) and node.op_type not in ("Shape", "Size"):
             if node.op_type not in RULES:
                 return False
             changing.update(node.output)
-    return True
+    return made.issuperset(spec.name for spec in model.outputs)
 
 
 def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], precision: str | None) -> CompiledModel:
