@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from strop.cli.app import build
@@ -42,13 +44,20 @@ def test_the_document_names_every_operation(classifier: Path) -> None:
 
 
 def test_what_is_not_native_is_named_with_its_reason(tmp_path: Path) -> None:
-    path = tmp_path / "up.onnx"
-    onnx.save(models.transposed_convolution(), path)
-    code, stdout, stderr = run(str(path), "--shape", "x=1,4,5,6", "--json")
+    path = tmp_path / "running_sum.onnx"
+    graph = helper.make_graph(
+        [helper.make_node("CumSum", ["x", "axis"], ["sums"], name="sums"), helper.make_node("Relu", ["sums"], ["y"])],
+        "running_sum",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 5])],
+        [numpy_helper.from_array(np.array(1), "axis")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    code, stdout, stderr = run(str(path), "--json")
     document = json.loads(stdout)
     assert code == 0
     assert document["native_share"]["nodes"] == 0
-    assert "no kernel for ConvTranspose" in document["segments"][0]["reason"]
+    assert "no kernel for CumSum" in document["segments"][0]["reason"]
     assert "not native: 2 node(s)" in stderr
 
 
