@@ -451,12 +451,14 @@ def _readable(work: _Layouter, operation: Operation, place: int) -> View:
         view.layout.halo.covers(halo) and view.layout.fill == fill and not _overreads(work, operation, view)
     ):
         return view
-    key = (name, order, operation.axis == 1, fill)
+    is_image = order != "dense" and operation.axis == 1
+    key = (name, order, is_image, fill)
     if key not in work.copies:
         value = work.graph.values[name]
         wanted = work.halos.get(name, NO_HALO)
         layout = dense(value.shape, value.dtype) if order == "dense" else _channels_together(value, operation, wanted)
-        buffer = f"{name} ({order.replace('_', ' ')}{f' of {fill}' if fill else ''})"
+        kind = order.replace("_", " ") + (" image" if is_image else "")
+        buffer = f"{name} ({kind}{f' of {fill}' if fill else ''})"
         work.copies[key] = _new_buffer(work, buffer, replace(layout, fill=fill))
         _copy(work, name, view, work.copies[key])
     return work.copies[key]

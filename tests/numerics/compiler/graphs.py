@@ -92,6 +92,17 @@ def a_pixel_seen_askew() -> onnx.ModelProto:
     return model(nodes, {"x": (1, 1, 1, 3)}, {"y": (1, 6, 1, 1)}, weights)
 
 
+def an_image_and_rows() -> onnx.ModelProto:
+    """A value of which a convolution and a matrix product each want a copy, laid out each in its way."""
+    weights = Weights()
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]),
+        convolution(weights, "t", "a", 6, 4, pads=2),
+        helper.make_node("MatMul", ["t", weights.add("w", 3, 5)], ["b"]),
+    ]
+    return model(nodes, {"x": (2, 3, 4, 7)}, {"a": (2, 6, 9, 5), "b": (2, 4, 7, 5)}, weights)
+
+
 def padded_shortcut() -> onnx.ModelProto:
     """Every second pixel, channels padded with zeros, added to a convolution: a shortcut without weights."""
     weights = Weights()
@@ -238,6 +249,7 @@ BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     shuffled_channels,
     a_bias_for_each_row,
     a_pixel_seen_askew,
+    an_image_and_rows,
 )
 """The models by hand, all of float32."""
 
