@@ -83,13 +83,16 @@ def a_bias_for_each_row() -> onnx.ModelProto:
 def a_pixel_seen_askew() -> onnx.ModelProto:
     """A convolution of few channels whose image is one pixel, a part of the caller's array with strides of its own."""
     weights = Weights()
-    bounds = [weights.constant(name, np.array([number])) for name, number in (("at", 1), ("to", 2), ("axis", 2))]
+    bounds = [
+        weights.constant(name, np.array(numbers))
+        for name, numbers in (("at", [1, 0]), ("to", [2, 1]), ("axes", [2, 3]))
+    ]
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
         helper.make_node("Slice", ["t", *bounds], ["s"]),
         convolution(weights, "s", "y", 6, 1, pads=1),
     ]
-    return model(nodes, {"x": (1, 1, 1, 3)}, {"y": (1, 6, 1, 1)}, weights)
+    return model(nodes, {"x": (1, 1, 2, 3)}, {"y": (1, 6, 1, 1)}, weights)
 
 
 def an_image_and_rows() -> onnx.ModelProto:
