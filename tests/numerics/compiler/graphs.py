@@ -90,9 +90,9 @@ def a_pixel_seen_askew() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
         helper.make_node("Slice", ["t", *bounds], ["s"]),
-        convolution(weights, "s", "y", 6, 1, pads=1),
+        convolution(weights, "s", "y", 16, 1, kernel=7, pads=3),
     ]
-    return model(nodes, {"x": (1, 1, 2, 3)}, {"y": (1, 6, 1, 1)}, weights)
+    return model(nodes, {"x": (1, 1, 2, 3)}, {"y": (1, 16, 1, 1)}, weights)
 
 
 def an_image_and_rows() -> onnx.ModelProto:
