@@ -197,7 +197,15 @@ def _block(core: Block, names: Sequence[str], inputs: Sequence[Layout], output: 
         stages.append(stage)
         operands.append(tuple(names.index(name) for name in operation.inputs[1:]))
     count = sum(stage.channels for stage in stages)
-    return FusedBlock(tuple(inputs), output, channels=count, stages=tuple(stages), operands=tuple(operands), gate=gate, means=core.means)
+    return FusedBlock(
+        tuple(inputs),
+        output,
+        channels=count,
+        stages=tuple(stages),
+        operands=tuple(operands),
+        gate=gate,
+        means=core.means,
+    )
 
 
 def block_weights(operation: Operation) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -229,8 +229,8 @@ class Border(Problem):
 class Needs:
     """What a kernel asks of the layouts: zeros around input 0, its order of axes, and the output's.
 
-    input_order, output_order: "channels_last", "dense" (as the user's arrays), or "any". in_place: whether the output may
-    lie where an operand does.
+    input_order, output_order: "channels_last", "dense" (as the user's arrays), or "any". in_place: whether the output
+    may lie where an operand does.
     """
 
     halo: Halo = NO_HALO

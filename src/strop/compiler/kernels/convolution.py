@@ -38,7 +38,7 @@ _BLOCK: Final = 4
 """Tiles of a block where weights fit L2."""
 
 _UNITS: Final = 5
-"""Units there should be at least, for threads to divide; more would make blocks short, which read weights more often."""
+"""Units there should be at least, for threads to divide; more make blocks short, which read weights more often."""
 
 
 @dataclass(frozen=True, slots=True)
