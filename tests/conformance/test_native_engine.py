@@ -229,6 +229,14 @@ def test_outputs_that_no_node_makes_are_given_too() -> None:
     assert not np.may_share_memory(got["same"], x)
 
 
+def test_products_along_more_axes_than_kernels_know_run_elsewhere() -> None:
+    node = helper.make_node("MatMul", ["a", "b"], ["y"], "product")
+    shapes = {"a": (2, 1, 2, 1, 4, 5), "b": (1, 3, 2, 3, 5, 6)}
+    made = models.model([node], shapes, {"y": (2, 3, 2, 3, 4, 6)}, models.Weights(0))
+    inputs = {name: np.random.default_rng(0).normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    assert_close(native(made)(inputs), expected(made, inputs))
+
+
 @pytest.mark.parametrize("which", ["input", "initializer"])
 def test_an_output_may_be_an_input_or_an_initializer_itself(which: str) -> None:
     weights = models.Weights(0)

@@ -183,7 +183,7 @@ def _move_into_parts(
 ) -> None:
     graph = work.graph
     whole = graph.values[operation.output]
-    is_output = _root(work, operation.output) in graph.outputs
+    is_output = _lies_in_output(work, _root(work, operation.output))
     place = _future_view(work, operation.output)
     keeps_halo = isinstance(core, Concatenate) and core.axis == 1 and not is_output
     shapes = [graph.values[name].shape for name in operation.inputs]
@@ -225,9 +225,17 @@ def _future_view(work: _Layouter, name: str) -> View:
         view = home.inside(_future_view(work, home.value), work.graph)
         assert view is not None
         return view
-    if name in work.graph.outputs:
+    if _lies_in_output(work, name):
         return View("", 0, dense(value.shape, value.dtype))
     return View("", 0, _usual(work, value, NO_HALO))
+
+
+def _lies_in_output(work: _Layouter, name: str) -> bool:
+    """Whether a value that has no home is written into the caller's array, and not copied there in the end."""
+    value, maker = work.graph.values[name], work.makers[name]
+    if name not in work.graph.outputs:
+        return False
+    return maker.is_view or _can_write(work, maker, dense(value.shape, value.dtype))
 
 
 def _usual(work: _Layouter, value: Value, halo: Halo) -> Layout:
@@ -348,9 +356,8 @@ def _view(work: _Layouter, name: str) -> View:
 
 def _own_place(work: _Layouter, value: Value) -> View:
     graph = work.graph
-    producer = work.makers[value.name]
     plain = dense(value.shape, value.dtype)
-    if value.name in graph.outputs and (producer.is_view or _can_write(work, producer, plain)):
+    if _lies_in_output(work, value.name):
         index = graph.outputs.index(value.name)
         work.buffers[f"output {index}"] = Buffer(f"output {index}", "output", value.bytes, index)
         return View(f"output {index}", 0, plain)

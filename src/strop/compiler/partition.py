@@ -123,8 +123,6 @@ def _without_kernel(graph: Graph, isa: Isa, winograd: Literal["auto", "off"]) ->
                 ask(operation, *usual_layouts(graph, operation))
             except NoKernelError as error:
                 reason = "; ".join(r for r in error.reasons.values() if not r.startswith("not ")) or "no kernel"
-            except ValueError as error:
-                reason = str(error)
         if reason:
             reasons.update(dict.fromkeys(operation.origin, reason))
     return reasons

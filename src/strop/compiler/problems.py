@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from strop.compiler.choose import NoKernelError
 from strop.compiler.expressions import LLVM_TYPES, operand
 from strop.compiler.kernels.contract import (
     Attention,
@@ -40,10 +41,18 @@ from strop.compiler.levels import (
 )
 
 
+class NoProblemError(NoKernelError):
+    """What an operation reads or writes lies along more axes than a problem has, so that no kernel computes it."""
+
+    def __init__(self, axes: str) -> None:
+        LookupError.__init__(self, axes)
+        self.reasons = {"": axes}
+
+
 def problem_of(operation: Operation | None, inputs: Sequence[Layout], output: Layout) -> Problem:
     """Returns the problem; kernels see channels as axis 1 and broadcasting as strides of 0. None: a border.
 
-    Raises ValueError where rows x channels cannot be seen as an image.
+    Raises NoProblemError where strides cannot say what the operation reads or writes.
     """
     if operation is None:
         return Border((), output)
@@ -148,7 +157,7 @@ def _statistics(core: Reduce, operation: Operation, inputs: Sequence[Layout], ou
 
 
 def _matrix_product(inputs: Sequence[Layout], output: Layout) -> MatrixProduct:
-    """Returns the problem with two axes before those of the matrices; ValueError where strides cannot say that."""
+    """Returns the problem with two axes before those of the matrices; NoProblemError where strides cannot say that."""
     pairs = output.shape[:-2]
     layouts = [
         broadcast(_of_rank(layout, len(output.shape)), (*pairs, *layout.shape[-2:])) for layout in (*inputs, output)
@@ -161,7 +170,7 @@ def _matrix_product(inputs: Sequence[Layout], output: Layout) -> MatrixProduct:
         elif extent > 1:
             rows.append((extent, steps))
     if len(rows) > 2:
-        raise ValueError(f"matrices along {len(rows)} axes")
+        raise NoProblemError(f"matrices along {len(rows)} axes")
     rows = [(1, [0] * len(layouts))] * (2 - len(rows)) + rows
     seen = [
         Layout(
@@ -227,7 +236,7 @@ def broadcast(layout: Layout, shape: Shape) -> Layout:
 def as_rows(layouts: Sequence[Layout]) -> list[Layout]:
     """Returns rows x channels (channels last) as images of 1 x channels x rows; all have the same rows.
 
-    Axes of rows that no strides can join stay apart, up to three. Raises ValueError where there are more.
+    Axes of rows that no strides can join stay apart, up to three. Raises NoProblemError where there are more.
     """
     shape = layouts[0].shape[:-1]
     rows: list[tuple[int, list[int]]] = []
@@ -240,7 +249,7 @@ def as_rows(layouts: Sequence[Layout]) -> list[Layout]:
         else:
             rows.append((extent, steps))
     if len(rows) > 3:
-        raise ValueError(f"rows of {len(rows)} axes")
+        raise NoProblemError(f"rows of {len(rows)} axes")
     images = []
     for index, layout in enumerate(layouts):
         channels, item = layout.shape[-1], layout.strides[-1]

@@ -106,6 +106,29 @@ def an_image_and_rows() -> onnx.ModelProto:
     return model(nodes, {"x": (2, 3, 4, 7)}, {"a": (2, 6, 9, 5), "b": (2, 4, 7, 5)}, weights)
 
 
+def rows_joined_as_an_image() -> onnx.ModelProto:
+    """Two products of matrices in a concatenation of channels that is an output: they cannot write into it."""
+    weights = Weights()
+    nodes = [
+        helper.make_node("MatMul", ["x", weights.add("w", 5, 5)], ["a"]),
+        helper.make_node("MatMul", ["a", "a"], ["b"]),
+        helper.make_node("Concat", ["a", "b", "x"], ["y"], axis=1),
+    ]
+    return model(nodes, {"x": (1, 3, 5, 5)}, {"y": (1, 9, 5, 5)}, weights)
+
+
+def a_reshape_joined_as_an_image() -> onnx.ModelProto:
+    """A reshaped line in a concatenation of channels that is an output: it lies in no part of it."""
+    weights = Weights()
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node("Reshape", ["t", weights.constant("shape", np.array([1, 6, 2, 2]))], ["r"]),
+        convolution(weights, "r", "c", 6, 6, pads=1),
+        helper.make_node("Concat", ["r", "c"], ["y"], axis=1),
+    ]
+    return model(nodes, {"x": (1, 8, 3)}, {"y": (1, 12, 2, 2)}, weights)
+
+
 def padded_shortcut() -> onnx.ModelProto:
     """Every second pixel, channels padded with zeros, added to a convolution: a shortcut without weights."""
     weights = Weights()
@@ -253,6 +276,8 @@ BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     a_bias_for_each_row,
     a_pixel_seen_askew,
     an_image_and_rows,
+    rows_joined_as_an_image,
+    a_reshape_joined_as_an_image,
 )
 """The models by hand, all of float32."""
 

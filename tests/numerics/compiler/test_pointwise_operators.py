@@ -78,6 +78,16 @@ def test_comparisons_broadcast_and_choose(operator: str, kind: int) -> None:
     check_levels(model(nodes, shapes, {"y": (2, 3, 19), "z": (2, 3, 19)}, types=kinds))
 
 
+def test_bounds_of_one_element_add_no_axis() -> None:
+    weights = Weights()
+    bounds = [weights.constant(name, np.array([number], np.float32)) for name, number in (("low", -0.5), ("high", 0.5))]
+    nodes = [
+        node("ReduceMean", ["x"], ["m"], axes=[0, 1, 2], keepdims=0),
+        node("Clip", ["m", *bounds], ["y"]),
+    ]
+    check_levels(model(nodes, {"x": (2, 3, 19)}, {"y": ()}, weights, opset=13))
+
+
 def test_logic_of_computed_truth_values() -> None:
     weights = Weights()
     zero, edge = weights.constant("zero", np.float32(0)), weights.constant("edge", np.float32(0.5))

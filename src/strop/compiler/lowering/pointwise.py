@@ -80,7 +80,7 @@ def lower_cast(node: onnx_ir.Node, scope: Scope) -> None:
 def lower_clip(node: onnx_ir.Node, scope: Scope) -> None:
     """Clip, its bounds attributes in old opsets, inputs since 11."""
     bounds = [input_at(node, index) for index in (1, 2)]
-    given = [value for value in bounds if value is not None]
+    given = [_number(scope, value) for value in bounds if value is not None]
     terms = Terms(scope, [node.inputs[0], *given], _NUMBERS)
     expression, *leaves = terms.leaves
     for value, name, build in zip(bounds, ("min", "max"), (maximum, minimum), strict=True):
@@ -89,6 +89,12 @@ def lower_clip(node: onnx_ir.Node, scope: Scope) -> None:
         elif name in node.attributes:
             expression = build(constant(float_attribute(node, name, 0)), expression)
     terms.store(node.outputs[0], expression)
+
+
+def _number(scope: Scope, value: onnx_ir.Value) -> Term:
+    """Returns a constant of one element without axes, which some exporters give it; other values as they are."""
+    known = scope.constant(value)
+    return value if known is None or known.size != 1 else known.reshape(())
 
 
 def lower_power(node: onnx_ir.Node, scope: Scope) -> None:
