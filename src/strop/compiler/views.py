@@ -34,7 +34,7 @@ class View:
     def slice(self, starts: Shape, shape: Shape, steps: Shape | None = None) -> View:
         """Returns the view of a part; a halo stays where rows and columns stay whole."""
         layout = self.layout
-        by = steps or (1,) * len(shape)
+        by = tuple(step if n > 1 else 1 for step, n in zip(steps or (1,) * len(shape), shape, strict=True))
         offset = sum(start * stride for start, stride in zip(starts, layout.strides, strict=True))
         strides = tuple(stride * step for stride, step in zip(layout.strides, by, strict=True))
         halo = layout.halo if shape[2:] == layout.shape[2:] else NO_HALO

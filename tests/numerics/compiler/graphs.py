@@ -117,6 +117,19 @@ def rows_joined_as_an_image() -> onnx.ModelProto:
     return model(nodes, {"x": (1, 3, 5, 5)}, {"y": (1, 9, 5, 5)}, weights)
 
 
+def channels_of_a_column() -> onnx.ModelProto:
+    """Some channels of an image of one column, of which every third is asked for: the zeros around it stay."""
+    weights = Weights()
+    bounds = {"starts": [1, 0], "ends": [6, 1], "axes": [1, 3], "steps": [1, 3]}
+    nodes = [
+        convolution(weights, "x", "a", 6, 3, kernel=1),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Slice", ["r", *(weights.constant(k, np.array(v)) for k, v in bounds.items())], ["s"]),
+        convolution(weights, "s", "y", 8, 5, pads=1),
+    ]
+    return model(nodes, {"x": (1, 3, 7, 1)}, {"y": (1, 8, 7, 1)}, weights)
+
+
 def a_reshape_joined_as_an_image() -> onnx.ModelProto:
     """A reshaped line in a concatenation of channels that is an output: it lies in no part of it."""
     weights = Weights()
@@ -277,6 +290,7 @@ BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     a_pixel_seen_askew,
     an_image_and_rows,
     rows_joined_as_an_image,
+    channels_of_a_column,
     a_reshape_joined_as_an_image,
 )
 """The models by hand, all of float32."""
