@@ -188,7 +188,7 @@ def lower(model: onnx_ir.Model, *, name: str = "model", shapes: Mapping[str, Sha
                 where=name,
                 got=str(value.shape),
                 expected="a number for every size",
-                hint="give shapes: strop compile --shape NAME=1,3,224,224, or shapes= in Python",
+                hint="give shapes: --shape NAME=1,3,224,224 on the command line, shapes= in Python",
             )
         scope.values[known.name] = known
     for initializer in model.graph.initializers.values():
