@@ -25,6 +25,7 @@ from strop.loader.structs import (
     CLOSED,
     DATA_BYTES,
     DONE,
+    MASK_BYTES,
     NOT_STARTED,
     READ_FLAGS,
     WRITE_FLAGS,
@@ -110,6 +111,27 @@ class _System:
             f"call i64 asm sideeffect {text}"
             f"(i64 202, ptr {word.text}, i64 {operation}, {value.type} {value.text}, i64 0)",
         )
+
+    def core(self, f: Function) -> Value | None:
+        """Reads the number of the core this runs on; None where that takes a call of the system."""
+        if not self.is_x86:
+            return None
+        text = 'call { i64, i64, i64 } asm sideeffect "rdtscp", "={rax},={rdx},={rcx},~{memory}"()'
+        three = f.op("{ i64, i64, i64 }", text)
+        known = f.op("i64", f"extractvalue {{ i64, i64, i64 }} {three.text}, 2")
+        return f.binary("and", known, Value("1023", "i64"))  # Linux puts the node's number above the core's
+
+    def keep_off(self, f: Function, seat: Value, core: Value) -> None:
+        """Asks the system to run this thread on another core that its seat allows; in vain where there is none."""
+        for word in range(0, MASK_BYTES, 8):
+            f.store(f.load("i64", seat, Seat.ALLOWED + word, align=8), seat, Seat.CHOSEN + word, align=8)
+        chosen = f.offset(seat, Seat.CHOSEN)
+        place = f.offset(chosen, f.binary("lshr", core, Value("3", "i64")))
+        bit = f.convert("trunc", f.binary("and", core, Value("7", "i64")), "i8")
+        others = f.binary("xor", f.binary("shl", Value("1", "i8"), bit), Value("-1", "i8"))
+        f.store(f.binary("and", f.load("i8", place), others), place)
+        text = '"syscall", "={rax},{rax},{rdi},{rsi},{rdx},~{rcx},~{r11},~{memory}"'
+        f.op("i64", f"call i64 asm sideeffect {text}(i64 203, i64 0, i64 {MASK_BYTES}, ptr {chosen.text})")
 
     def set_mode(self, f: Function, control: Value) -> None:
         """Sets the whole floating-point control word."""
@@ -247,6 +269,10 @@ def _emit_worker(module: Module, system: _System) -> None:
     f.branch(f.compare("ne", f.load("i64", team, Team.STOP), Value("0", "i64")), "stop", "serve")
     f.label("serve")
     stream = f.load("ptr", team, Team.JOB)
+    core = system.core(f)
+    if core is not None:
+        # The system may wake a thread on its waker's core, and leave both there, taking turns while another core idles.
+        f.when(f.compare("eq", core, f.load("i64", team, Team.CORE)), lambda: system.keep_off(f, seat, core))
     f.call("void", "strop_set_mode", f.load("i32", stream, Stream.CONTROL, align=8))
     walkers = f.load("ptr", stream, Stream.WALKERS)
     f.call("void", "strop_walk", f.offset(walkers, f.mul(number, Walker.SIZE)))
@@ -269,6 +295,9 @@ def _emit_execute(module: Module, system: _System) -> None:
     team = f.load("ptr", stream, Stream.TEAM)
 
     def start_the_others() -> None:
+        core = system.core(f)
+        if core is not None:
+            f.store(core, team, Team.CORE)
         f.store(stream, team, Team.JOB)
         f.call("void", "strop_wake", f.offset(team, Team.GENERATION), f.offset(team, Team.SLEEPERS))
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 LINE: Final = 64
 
@@ -34,7 +34,8 @@ class Pool:
 class Team:
     """What a team's threads share.
 
-    generation: i32, counts requests; job: the stream to walk; stop: whether to end; sleepers: i32, idle workers that
+    generation: i32, counts requests; job: the stream to walk; stop: whether to end; core: where the caller of this
+    request runs; sleepers: i32, idle workers that
     sleep; arrived, phase, waiting: i32, the barrier: who is there, how often it opened, who sleeps before it; threads:
     with the caller's; idle_ticks, barrier_ticks: how long to look before sleeping; started: whether there are workers.
     """
@@ -42,6 +43,7 @@ class Team:
     GENERATION: Final = 0
     JOB: Final = 8
     STOP: Final = 16
+    CORE: Final = 24
     SLEEPERS: Final = LINE
     ARRIVED: Final = 2 * LINE
     PHASE: Final = 3 * LINE
@@ -54,12 +56,20 @@ class Team:
 
 
 class Seat:
-    """team; number: 1 ... threads - 1; seen: i32, the team's generation when the thread was made."""
+    """team; number: 1 ... threads - 1; seen: i32, the team's generation when the thread was made.
+
+    allowed: a bit a core that the thread may run on, MASK_BYTES of them; chosen: as many, those it asks the system for.
+    """
 
     TEAM: Final = 0
     NUMBER: Final = 8
     SEEN: Final = 16
-    SIZE: Final = LINE
+    ALLOWED: Final = LINE
+    CHOSEN: Final = LINE + 128
+    SIZE: Final = LINE + 256
+
+
+MASK_BYTES: Final = 128
 
 
 class Program:

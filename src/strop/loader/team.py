@@ -22,14 +22,17 @@ from typing import Final
 from strop.errors import EngineError
 from strop.loader.functions import Functions
 from strop.loader.memory import Words
+from strop.loader.structs import MASK_BYTES, Seat, Team
 from strop.loader.structs import Pool as PoolWords
-from strop.loader.structs import Seat, Team
 
 STREAMS_LIMIT: Final = 64
 _IDLE_TICKS: Final = 90_000  # 50 us at most, from 1.8 GHz on
-_BARRIER_TICKS: Final = (
-    50_000  # sleeping and being woken costs a quarter of that; longer looking holds up who shares the core
-)
+_BARRIER_TICKS: Final = 400_000
+"""How long a thread looks at a barrier before it sleeps: 130 to 200 us.
+
+Longer than sleeping and being woken takes, as the system may wake the caller on the core of the worker that wakes it,
+where it stays until the next request sends the worker to another (`strop_worker`).
+"""
 _STACK_BYTES: Final = 1 << 20
 _ATTRIBUTES_BYTES: Final = 256  # at least sizeof(pthread_attr_t) anywhere
 _FAULTS: Final = "SIGSEGV SIGBUS SIGFPE SIGILL SIGTRAP SIGABRT SIGSYS".split()
@@ -132,6 +135,8 @@ class Pool:
                 seat.put(Seat.TEAM, team.address)
                 seat.put(Seat.NUMBER, place + 1)
                 seat.put(Seat.SEEN, team.get(Team.GENERATION))
+                for place_of_word, mask in _allowed_cores():
+                    seat.put(Seat.ALLOWED + place_of_word, mask)
                 handle = ctypes.byref(workers, place * ctypes.sizeof(ctypes.c_ulong))
                 worker, record = ctypes.c_void_p(functions.worker), ctypes.c_void_p(seat.address)
                 status = pthread.pthread_create(handle, attributes, worker, record)
@@ -190,6 +195,13 @@ def has_teams() -> bool:
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _shared: weakref.WeakValueDictionary[tuple[int, int], Pool] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
+
+
+def _allowed_cores() -> list[tuple[int, int]]:
+    """Returns the words of the mask of cores that this thread may run on: byte offset and signed value."""
+    cores = os.sched_getaffinity(0)
+    words = [sum(1 << bit for bit in range(64) if 8 * word + bit in cores) for word in range(0, MASK_BYTES, 8)]
+    return [(8 * place, mask - (mask >> 63 << 64)) for place, mask in enumerate(words) if mask]
 
 
 def _usable_cores() -> int:

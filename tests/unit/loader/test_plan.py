@@ -90,7 +90,7 @@ def put(*path: str | int, value: object) -> Callable[[Any], None]:
 
 
 WRONG = [
-    put("version", value=2),
+    put("version", value=99),
     put("version", value="1"),
     put("level", value=3),
     put("arena", value=-1),
