@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from strop.engines.contract import Inputs, KnobValue, OperationTime
+    from strop.engines.native.spread import Spread
     from strop.loader.image import Image
     from strop.loader.plan import Tensor
     from strop.model.specs import TensorSpec
@@ -53,6 +54,7 @@ class ProgramModel:
         self._lock = threading.Lock()
         self._closed = False
         self._executor: ThreadPoolExecutor | None = None
+        self._spread: Spread | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -85,6 +87,9 @@ class ProgramModel:
                 from concurrent.futures import ThreadPoolExecutor  # most models are only ever called
 
                 self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix="strop-native")
+                self._spread = self._spread_of_streams()
+            if self._spread is not None:
+                return self._executor.submit(self._spread, self._call, arrays)
             return self._executor.submit(self._call, arrays)
 
     def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
@@ -124,6 +129,15 @@ class ProgramModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _spread_of_streams(self) -> Spread | None:
+        """Returns what keeps streams of one thread apart; teams keep apart by themselves."""
+        threads = int(self.settings["threads"])
+        if self._streams == 1 or threads >= 2 * self._streams or self._streams > _cores():
+            return None
+        from strop.engines.native.spread import Spread, can_spread
+
+        return Spread() if can_spread() else None
 
     def _check_open(self) -> None:
         if self._closed:
