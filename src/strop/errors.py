@@ -75,6 +75,8 @@ CODES: Mapping[str, str] = {
     "bundle.needs": "the bundle needs something that is not here",
     "file.write": "a file could not be written",
     "file.read": "a file could not be read",
+    # studies
+    "study.not-a-study": "the file is not a Strop study",
     # limits of a search
     "limit.budget": "the budget is too small to measure anything",
     "quantize.nothing": "nothing in the model can be quantized",

@@ -103,7 +103,7 @@ def optimize(
         }
         for name, fact in facts.items():
             study.fact(name, fact)
-        narrator = Narrator(study, limit, on_event, warnings=[*loaded.warnings, *opened.notes])
+        narrator = Narrator(study, limit, on_event, command, warnings=[*loaded.warnings, *opened.notes])
         job = Job(
             loaded,
             opened,

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strop.engines.contract import Settings
+from strop.engines.contract import Objective, Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
 from strop.errors import FileError, LimitError, StropError
 from strop.measure.comparison import Compared
 from strop.measure.estimate import SPEEDUP_OF_ITSELF, Estimate, Speedup, Verdict
 from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.accuracy import Judgement
+from strop.optimize.afterwards import Confirmed
 from strop.optimize.job import Job, Kept
 from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, OTHER_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
 from strop.optimize.racing import Contender, contend, open_contender, race
-from strop.optimize.trial import TrialSpec
+from strop.optimize.trial import Role, Samples, TrialSpec
 from strop.quality.contract import DataSet
 from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
 
+Kinds = Mapping[Objective, Mapping[str, Compared] | None]
+"""The races by what was compared in them; None where one was left out."""
+_ROLES: tuple[Role, ...] = ("before", "after")
 
-def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
+
+def confirm_best(job: Job, data: DataSet) -> Confirmed:
     """Returns the confirmed result, from the best form down to the first that holds; the baseline always does.
 
     A form holds where its saved bundle, in a fresh process, is faster than the baseline in a fresh process and the
@@ -51,11 +56,12 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
             if reason is None:
                 break
             refused.append({"label": form.spec.label, "reason": reason})
-            job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}")
+            job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}", key=form.spec.key)
             job.kept.pop()
         report = found.to_json() | _first_inferences(job, candidate) | {"not_confirmed": refused}
         try:
             job.study.fact("confirmation", report)
+            job.study.add_samples(form.spec.key, found.samples)
             # The report joins the same model, engine and settings that were just measured.
             job.write(form, candidate, {"confirmation": report, "decisions": job.study.decisions()})
         except FileError as error:
@@ -70,7 +76,7 @@ def confirm_best(job: Job, data: DataSet) -> dict[str, Any]:
                 got=error.strerror,
                 hint="write to a name that is no folder, where you may create files (-o)",
             ) from error
-        return report
+        return Confirmed(form, job.output, data, report)
     finally:
         candidate.unlink(missing_ok=True)
 
@@ -85,6 +91,7 @@ class Confirmation:
     after: Mapping[str, object]
     speedup: Speedup | None
     judgement: Judgement
+    samples: Sequence[Samples]
 
     def why_not(self) -> str | None:
         """Returns why the form is not handed over, None where it is; the baseline always is."""
@@ -133,7 +140,7 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
         compared = race(contenders, seconds=seconds)
         judgement = job.judge.judge(before.remote, after.remote, data)
         other = _other_figure(job, contenders)
-        kinds = (
+        kinds: Kinds = (
             {"latency": other, "throughput": compared}
             if job.objective == "throughput"
             else {"latency": compared, "throughput": other}
@@ -141,7 +148,8 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
         figures = {name: _figures(contender.remote, kinds, name) for name, contender in contenders.items()}
         settings = dict(after.remote.settings)
     speedup = None if form is baseline else compared["after"].speedup
-    return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement)
+    samples = [Samples(role, kind, found[role].samples) for kind, found in kinds.items() if found for role in _ROLES]
+    return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement, samples)
 
 
 def _other_figure(job: Job, contenders: Mapping[str, Contender]) -> Mapping[str, Compared] | None:
@@ -152,7 +160,9 @@ def _other_figure(job: Job, contenders: Mapping[str, Contender]) -> Mapping[str,
     return race(contenders, seconds=seconds, kind="latency" if job.objective == "throughput" else "throughput")
 
 
-def _figures(remote: RemoteModel, kinds: Mapping[str, Mapping[str, Compared] | None], name: str) -> dict[str, Any]:
+def _figures(
+    remote: RemoteModel, kinds: Mapping[Objective, Mapping[str, Compared] | None], name: str
+) -> dict[str, Any]:
     latency, throughput = kinds["latency"], kinds["throughput"]
     return {
         "latency_ms": latency[name].estimate.scaled(1e3).to_json() if latency else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,11 +13,15 @@ from strop.optimize.study import Study
 
 @dataclass(slots=True)
 class Narrator:
-    """The voice of one run; `planned_seconds` is its expected length, once that is known."""
+    """The voice of one run; `planned_seconds` is its expected length, once that is known.
+
+    command: the line that runs the whole again, "" where there is none.
+    """
 
     study: Study
     budget: Budget
     listener: Listener
+    command: str = ""
     planned_seconds: float | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -33,9 +38,13 @@ class Narrator:
         self.study.fact("plan", {"words": words, **data})
         self._tell("plan", words, data)
 
-    def decide(self, words: str) -> None:
-        """Tells and records a decision."""
-        self.study.decide(words)
+    def decide(self, words: str, *, key: str | None = None) -> None:
+        """Tells and records a decision with the command that replays it; key: the trial it is about, or "confirmation".
+
+        What no single trial shows takes the whole run again.
+        """
+        command = shlex.join(["strop", "replay", str(self.study.path), key]) if key else self.command
+        self.study.decide(words, key=key, command=command or None)
         self._tell("decision", words)
 
     def warn(self, words: str) -> None:

@@ -16,13 +16,14 @@ from strop.errors import LimitError, NotSupportedError, StropError
 from strop.machine import machine
 from strop.measure.latency import measure_latency
 from strop.model.model import Model
+from strop.optimize.afterwards import run_afterwards
 from strop.optimize.confirm import confirm_best
 from strop.optimize.int8_forms import int8_forms
 from strop.optimize.job import Inputs, Job, Kept
 from strop.optimize.plan import FEW_LABELS, Forecast, Shares, divide, fit_shares, forecast
 from strop.optimize.racing import open_contender
 from strop.optimize.space import Precision
-from strop.optimize.trial import TrialResult, TrialSpec
+from strop.optimize.trial import Samples, TrialResult, TrialSpec
 from strop.optimize.trials import race_all, race_seconds, specs
 from strop.quality.contract import DataSet
 from strop.quality.split import split
@@ -64,10 +65,11 @@ def search(job: Job) -> dict[str, Any]:
             race_all(job, own_precision(job.model), original, choosing, races_later=later, later_seconds=reserved)
             if shares.calibration:
                 race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
-            return confirm_best(job, confirmation)
+            confirmed = confirm_best(job, confirmation)
         except (KeyboardInterrupt, StropError) as error:
             _save_best(job, "interrupted" if isinstance(error, KeyboardInterrupt) else error.what)
             raise
+        return {**confirmed.report, **run_afterwards(job, confirmed)}
 
 
 def _start_baseline(job: Job) -> str:
@@ -105,7 +107,12 @@ def _start_baseline(job: Job) -> str:
     job.request_seconds = latency.estimate.point
     job.sample_seconds = reading_seconds + 1.5 * latency.estimate.point
     result = TrialResult(
-        spec, "kept", "the baseline", latency=latency.estimate, settings=dict(contender.remote.settings)
+        spec,
+        "kept",
+        "the baseline",
+        latency=latency.estimate,
+        settings=dict(contender.remote.settings),
+        samples=[Samples("best", "latency", latency.samples)],
     )
     job.study.add(result)
     scatter = latency.dispersion.iqr_over_median
@@ -170,7 +177,7 @@ def _check_baseline(job: Job, choosing: DataSet) -> None:
         job.sample_seconds = max(job.request_seconds, (job.budget.elapsed - began) / len(choosing))
     job.study.fact("baseline_accuracy", dict(found.details))
     if found.words:
-        job.narrator.decide(found.words)
+        job.narrator.decide(found.words, key=job.baseline.spec.key)
     if found.near_chance:
         raise LimitError(
             "quality.near-chance",

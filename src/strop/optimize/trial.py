@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from strop.engines.contract import Settings
 from strop.measure.estimate import Estimate, Speedup
 
 Status = Literal["kept", "dropped", "unsupported", "failed", "not tried"]
+Role = Literal["challenger", "best", "before", "after"]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The raw samples of one contender of a race: a trial's `challenger` and `best`, or `before` and `after`.
+
+    seconds: of a request ("latency"), or per inference with many in flight ("throughput"), in the order taken.
+    """
+
+    role: Role
+    kind: Literal["latency", "throughput"]
+    seconds: Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +80,10 @@ class TrialResult:
     accuracy: Mapping[str, object] | None = None
     settings: Mapping[str, object] | None = None
     seconds: float = 0.0
+    samples: Sequence[Samples] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, object]:
-        """Returns everything as a JSON object; latency in milliseconds."""
+        """Returns everything but the samples as a JSON object; latency in milliseconds."""
         return {
             "trial": self.spec.to_json(),
             "label": self.spec.label,

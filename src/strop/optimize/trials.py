@@ -14,7 +14,7 @@ from strop.optimize.job import Job, Kept
 from strop.optimize.plan import RACE_SECONDS, SHORTEST_RACE_SECONDS
 from strop.optimize.racing import Contender, check_agreement, open_contender, race
 from strop.optimize.space import BATCHES, Precision, candidates
-from strop.optimize.trial import TrialResult, TrialSpec
+from strop.optimize.trial import Samples, TrialResult, TrialSpec
 from strop.quality.contract import DataSet
 
 
@@ -132,7 +132,8 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
             return TrialResult(spec, "dropped", slow)
         if not quantized_here:
             check_agreement(challenger, job.checked)
-        compared = race({"best": best.contender, "challenger": challenger}, seconds=seconds)["challenger"]
+        raced = race({"best": best.contender, "challenger": challenger}, seconds=seconds)
+        against, compared = raced["best"], raced["challenger"]
         ratio, verdict = compared.speedup.ratio, compared.verdict
         words = f"{ratio.point:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}) against {best.spec.label}"
         result = TrialResult(
@@ -143,6 +144,10 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: fl
             speedup=compared.speedup,
             against=best.spec.label,
             settings=dict(challenger.remote.settings),
+            samples=[
+                Samples("challenger", job.objective, compared.samples),
+                Samples("best", job.objective, against.samples),
+            ],
         )
         if verdict is not Verdict.FASTER:
             return result
@@ -184,4 +189,4 @@ def _too_slow_to_race(job: Job, challenger: Contender) -> str | None:
 
 def _finish(job: Job, result: TrialResult) -> None:
     job.study.add(result)
-    job.narrator.decide(f"{result.spec.label}: {result.status}, {result.reason}")
+    job.narrator.decide(f"{result.spec.label}: {result.status}, {result.reason}", key=result.spec.key)
