@@ -4,6 +4,7 @@ compile: ResNet-50 untuned with an empty cache, on one core; warm: the same from
 stamp, and not known (a fresh copy); load: a fresh process from before `import strop` to after the first inference of a
 bundle, with llvmlite, onnx and onnxruntime refused; call: the whole Python call of the MLP. Every figure is the 10th
 percentile of fresh processes that alternate, and stands beside what the probe kernel did just before each of them.
+Modules come from their bytecode, as they do where a package was installed.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ class Figure:
     """One figure: `what` of the child's answer, in `unit`, at most `limit`; prepare gives the child's question anew."""
 
     name: str
-    ask: Callable[[], dict[str, Any]]
+    ask: Callable[[], dict[str, str]]
     what: str
     unit: str
     limit: float | None
     cache: Callable[[], Path]
+    bytecode: Path
     samples: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
@@ -59,7 +61,7 @@ class Figure:
         """Takes one sample in a fresh process, just after the probe's rate."""
         probe.block(1)
         self.rates.append(probe.rates[-1])
-        found = ask_child(self.ask(), self.cache())
+        found = ask_child(self.ask(), self.cache(), self.bytecode)
         self.samples.append(found[self.what] * {"s": 1.0, "ms": 1e3, "us": 1e6}[self.unit])
         self.memory_mb.append(found["peak_mb"])
 
@@ -77,10 +79,11 @@ class Figure:
         }
 
 
-def ask_child(question: Mapping[str, Any], cache: Path) -> dict[str, float]:
-    """Returns what a fresh process answers that has this cache folder."""
-    environment = os.environ | {"STROP_CACHE_DIR": str(cache)}
-    command = [sys.executable, str(CHILD), json.dumps(question)]
+def ask_child(question: Mapping[str, str], cache: Path, bytecode: Path) -> dict[str, float]:
+    """Returns what a fresh process answers that has these folders for Strop's cache and for Python's bytecode."""
+    environment = os.environ | {"STROP_CACHE_DIR": str(cache), "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, str(CHILD), *(f"{name}={value}" for name, value in question.items())]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the measured process failed:\n{done.stderr[-2000:]}")
@@ -93,7 +96,7 @@ class Workplace:
 
     def __init__(self, folder: Path, engine: str):
         self.folder, self.engine = folder, engine
-        self.cache = folder / "cache"
+        self.cache, self.bytecode = folder / "cache", folder / "bytecode"
         self._numbers = iter(range(1_000_000))
 
     def empty_cache(self) -> Path:
@@ -104,23 +107,26 @@ class Workplace:
         """Returns the folder that keeps what was compiled."""
         return self.cache
 
-    def inputs(self, name: str) -> str:
-        """Returns the file of the network's inputs."""
-        path = self.folder / f"{name}.npz"
-        if not path.exists():
-            np.savez(path, **NETWORKS[name].inputs())
-        return str(path)
+    def inputs(self, name: str) -> dict[str, str]:
+        """Returns the files of the network's inputs, as the child is told of them."""
+        files = {}
+        for input_name, array in NETWORKS[name].inputs().items():
+            path = self.folder / f"{name}-{input_name}.npy"
+            if not path.exists():
+                np.save(path, array)
+            files[f"inputs.{input_name}"] = str(path)
+        return files
 
-    def question(self, name: str, what: str, *, copied: bool = False) -> dict[str, Any]:
+    def question(self, name: str, what: str, *, copied: bool = False) -> dict[str, str]:
         """Returns what the child is asked to do with the network; copied: with a copy that nobody has seen yet."""
         file = network_file(NETWORKS[name])
         if copied:
             for old in self.folder.glob(f"{name}-copy-*.onnx"):
                 old.unlink()
             file = Path(shutil.copyfile(file, self.folder / f"{name}-copy-{next(self._numbers)}.onnx"))
-        return {"what": what, "model": str(file), "engine": self.engine, "inputs": self.inputs(name)}
+        return {"what": what, "model": str(file), "engine": self.engine, **self.inputs(name)}
 
-    def bundle(self, name: str) -> dict[str, Any]:
+    def bundle(self, name: str) -> dict[str, str]:
         """Returns the child's question for the bundle of the network, which is made here the first time."""
         path = self.folder / f"{name}.strop"
         if not path.exists():
@@ -133,47 +139,45 @@ class Workplace:
             write_bundle(
                 path, model=model, engine=self.engine, settings=settings, test_vectors=vectors, created=created
             )
-        refused = [refused for refused in REFUSED if refused != self.engine]
-        return {"what": "load", "bundle": str(path), "inputs": self.inputs(name), "refused": refused}
+        refused = ",".join(refused for refused in REFUSED if refused != self.engine)
+        return {"what": "load", "bundle": str(path), "refused": refused, **self.inputs(name)}
 
 
 def figures(place: Workplace, wanted: Sequence[str]) -> list[Figure]:
     """Returns the figures of the wanted kinds."""
-    compiled = place.question("resnet50", "compile")
+
+    def figure(
+        name: str, ask: Callable[[], dict[str, str]], what: str, unit: str, limit: float, *, empty: bool = False
+    ) -> Figure:
+        return Figure(name, ask, what, unit, limit, place.empty_cache if empty else place.warm_cache, place.bytecode)
+
+    def compiled() -> dict[str, str]:
+        return place.question("resnet50", "compile")
+
+    def copied() -> dict[str, str]:
+        return place.question("resnet50", "compile", copied=True)
+
+    def bundle(name: str) -> Callable[[], dict[str, str]]:
+        return lambda: place.bundle(name)
+
     found = {
-        "compile": [
-            Figure("ResNet-50, compiled with an empty cache", lambda: compiled, "compile", "s", 4.0, place.empty_cache)
-        ],
+        "compile": [figure("ResNet-50, compiled with an empty cache", compiled, "compile", "s", 4.0, empty=True)],
         "warm": [
-            Figure("ResNet-50, from the cache by stamp", lambda: compiled, "compile", "ms", 150.0, place.warm_cache),
-            Figure(
-                "ResNet-50, from the cache by content",
-                lambda: place.question("resnet50", "compile", copied=True),
-                "compile",
-                "ms",
-                700.0,
-                place.warm_cache,
-            ),
+            figure("ResNet-50, from the cache by stamp", compiled, "compile", "ms", 150.0),
+            figure("ResNet-50, from the cache by content", copied, "compile", "ms", 700.0),
         ],
         "load": [
-            Figure(
-                "SqueezeNet 1.1, bundle to first result",
-                lambda: place.bundle("squeezenet11"),
-                "total",
-                "ms",
-                30.0,
-                place.warm_cache,
-            ),
-            Figure(
+            figure("SqueezeNet 1.1, bundle to first result", bundle("squeezenet11"), "total", "ms", 30.0),
+            figure("MobileNetV2, bundle to first result", bundle("mobilenetv2"), "total", "ms", 30.0),
+            figure(
                 "ResNet-50, bundle to first result, beyond a warm inference",
-                lambda: place.bundle("resnet50"),
+                bundle("resnet50"),
                 "beyond_warm",
                 "ms",
                 40.0,
-                place.warm_cache,
             ),
         ],
-        "call": [Figure("MLP, whole call", lambda: place.question("mlp", "call"), "call", "us", 6.0, place.warm_cache)],
+        "call": [figure("MLP, whole call", lambda: place.question("mlp", "call"), "call", "us", 6.0)],
     }
     return [figure for kind in wanted for figure in found[kind]]
 
@@ -209,7 +213,7 @@ def main(words: Sequence[str] | None = None) -> int:
         place, probe = Workplace(Path(folder), options.engine), Probe()
         wanted = figures(place, options.kinds or kinds)
         for figure in wanted:  # fills the cache, stamps the bundles, brings the files into memory
-            ask_child(figure.ask(), figure.cache())
+            ask_child(figure.ask(), figure.cache(), figure.bytecode)
         for number in range(options.repeats):
             for figure in wanted:
                 figure.measure(probe)

@@ -38,6 +38,7 @@ CODES: Mapping[str, str] = {
     "model.shape": "the model cannot take these shapes",
     "model.batch": "the model cannot follow another batch size",
     # inputs of a call
+    "input.form": "the inputs of a call are no arrays",
     "input.missing": "an input of the model was not given",
     "input.unknown": "a name was given that is no input of the model",
     "input.dtype": "an input has the wrong element type",

@@ -196,6 +196,8 @@ def test_a_plug_in_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
         ([X.astype("float64"), X], "input.dtype", "input 'x' has the wrong element type", "convert it: x.astype('fl"),
         ([X[0], X], "input.rank", "input 'x' has the wrong number of dimensions", "add or remove the batch axis"),
         ([X[:, :3], X], "input.shape", "input 'x' has the wrong shape", "resize or pad the data"),
+        (None, "input.form", "the inputs of a call must be arrays", "give a dict of arrays by name, a list of them"),
+        ([[[1], [2, 3]], X], "input.form", "input 'x' is no array", "give a numpy array, or something that numpy"),
     ],
 )
 def test_bad_inputs(inputs: object, code: str, what: str, hint: str) -> None:

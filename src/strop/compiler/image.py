@@ -38,9 +38,9 @@ def placed_plan(plan: Plan, blob: Blob) -> Plan:
     missing = {name for name in (*RUNTIME, *(task.symbol for task in plan.tasks)) if name not in blob.symbols}
     if missing:
         raise ValueError(f"the blob lacks {', '.join(sorted(missing))}")
-    return plan._replace(
+    return plan.changed(
         level=blob.level,
-        tasks=tuple(task._replace(offset=blob.symbols[task.symbol]) for task in plan.tasks),
+        tasks=tuple(task.changed(offset=blob.symbols[task.symbol]) for task in plan.tasks),
         runtime={name: blob.symbols[name] for name in RUNTIME},
     )
 

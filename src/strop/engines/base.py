@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
 
-from strop.engines.checks import BufferCheck, InputCheck, buffer_error
+from strop.engines.checks import BufferCheck, InputCheck
 from strop.engines.contract import Inputs, KnobValue, OperationTime
 from strop.errors import EngineError, NotSupportedError, UsageError
+from strop.loader.checks import buffer_error
 from strop.model.specs import TensorSpec
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import numpy as np
 from strop.engines.contract import Inputs
 from strop.engines.knobs import did_you_mean
 from strop.errors import InputError, NotSupportedError
+from strop.loader.checks import buffer_error, check_buffers_are_named, in_the_callers_order, to_array
 from strop.model.specs import TensorSpec
 
 
@@ -30,7 +31,7 @@ class InputCheck:
         for index, (spec, dtype, shape) in enumerate(self._expected):
             array = arrays[index]
             if not isinstance(array, np.ndarray):
-                array = arrays[index] = np.asarray(array)
+                array = arrays[index] = to_array(spec.name, array)
             # The whole check is spec.check; asking the two cheap questions first keeps a call of a small model quick.
             if shape is None or array.dtype != dtype or array.shape != shape:
                 spec.check(array)
@@ -47,7 +48,7 @@ class InputCheck:
             if len(inputs) != len(arrays):
                 raise self._names_error(inputs)
             return arrays
-        arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+        arrays = in_the_callers_order(inputs, self._listed())
         if len(arrays) != len(self._names):
             few = len(arrays) < len(self._names)
             raise InputError(
@@ -91,10 +92,7 @@ class BufferCheck:
     def __call__(self, buffers: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Returns the buffers in order, checked but for their shape, which only the result tells. Raises InputError."""
         names = [spec.name for spec, _ in self._outputs]
-        if len(buffers) != len(names) or any(name not in buffers for name in names):
-            wrong = [name for name in names if name not in buffers] or [name for name in buffers if name not in names]
-            problem = "has no buffer" if wrong[0] in names else "is no output of the model"
-            raise buffer_error(wrong[0], problem, got=", ".join(buffers) or "none", expected=", ".join(names))
+        check_buffers_are_named(buffers, names)
         ordered = [buffers[name] for name in names]
         for index, ((spec, dtype), buffer) in enumerate(zip(self._outputs, ordered, strict=True)):
             if not isinstance(buffer, np.ndarray):
@@ -108,17 +106,6 @@ class BufferCheck:
             if any(np.may_share_memory(buffer, other) for other in ordered[:index]):
                 raise buffer_error(spec.name, "shares memory with another output", got="one array", expected="two")
         return ordered
-
-
-def buffer_error(name: str, problem: str, *, got: object, expected: object) -> InputError:
-    """Returns the error for an output buffer that does not fit."""
-    return InputError(
-        "output.buffer",
-        f"the buffer for output {name!r} {problem}",
-        got=got,
-        expected=expected,
-        hint="allocate it like the result of a call: {name: np.empty_like(array) for name, array in model(x).items()}",
-    )
 
 
 def numpy_dtype(spec: TensorSpec) -> np.dtype:

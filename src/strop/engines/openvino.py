@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from strop.engines.base import CompiledBase, in_short, run_error
-from strop.engines.checks import buffer_error
 from strop.engines.contract import (
     Availability,
     CompiledModel,
@@ -31,6 +30,7 @@ from strop.engines.knobs import broken_install, check_precision, check_streams, 
 from strop.engines.profiles import Origins
 from strop.engines.source import readable
 from strop.errors import EngineError, NotSupportedError
+from strop.loader.checks import buffer_error
 from strop.machine import Machine, machine
 from strop.measure.clock import now
 

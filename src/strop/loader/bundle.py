@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import mmap
 import os
 import stat
@@ -15,14 +13,14 @@ import numpy as np
 
 from strop.errors import BundleError, FileError, NotSupportedError, UsageError
 from strop.loader import cpu, stamps
-from strop.loader.arrays import read_npy
+from strop.loader.digest import sha256
 from strop.loader.format import CODE, MANIFEST, MODEL, REPORT, WEIGHTS, Entry, Index, damaged, parse_index
+from strop.loader.json_reader import read_json
 from strop.loader.manifest import Manifest, parse_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_BLOCK_BYTES = 16 << 20
 _POPULATE_READ = 22  # MADV_POPULATE_READ of Linux, which Python's mmap does not name
 
 
@@ -138,6 +136,8 @@ class Bundle:
 
     def array(self, name: str) -> np.ndarray:
         """Returns the array in the `.npy` member `name`, read-only and mapped."""
+        from strop.loader.arrays import read_npy
+
         data = self.member(name)
         try:
             return read_npy(data)
@@ -149,7 +149,7 @@ class Bundle:
         if REPORT not in self._entries:
             return None
         try:
-            return json.loads(bytes(self.member(REPORT)).decode("utf8"))
+            return read_json(self.member(REPORT))
         except (ValueError, RecursionError) as error:
             raise damaged(self.file, "its report is not JSON", got=error) from error
 
@@ -208,11 +208,7 @@ class Bundle:
     def _check(self, entry: Entry, *, trust_stamp: bool = True) -> None:
         lasting = entry.name == MODEL or entry.name.startswith(WEIGHTS)
         if not (trust_stamp and lasting and stamps.is_stamped(self.status, entry.sha256)):
-            data = self._bytes(entry)
-            digest = hashlib.sha256()
-            for start in range(0, len(data), _BLOCK_BYTES):
-                digest.update(data[start : start + _BLOCK_BYTES])
-            if digest.digest() != entry.sha256:
+            if sha256(self._bytes(entry)) != entry.sha256:
                 raise damaged(self.file, f"the content of member {entry.name!r} was changed")
             if lasting:
                 stamps.set_stamp(self.status, entry.sha256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,33 +18,78 @@ def input_arrays(tensors: Sequence[Tensor], inputs: Inputs) -> list[np.ndarray]:
     given = _in_order(tensors, inputs)
     arrays = []
     for tensor, value in zip(tensors, given, strict=True):
-        array = np.asarray(value, order="C")
+        array = np.asarray(to_array(tensor.name, value), order="C")
         _check(tensor, array)
         arrays.append(array)
     return arrays
 
 
-def output_buffers(tensors: Sequence[Tensor], buffers: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Returns the caller's arrays for the outputs in order; raises InputError `output.buffer`."""
-    names = [tensor.name for tensor in tensors]
+def in_the_callers_order(inputs: object, expected: str) -> list[Any]:
+    """Returns the inputs of a call that gives them without names; expected: what the model takes, in words.
+
+    Raises InputError `input.form` where they are neither an array nor several.
+    """
+    if isinstance(inputs, np.ndarray):
+        return [inputs]
+    try:
+        if isinstance(inputs, (str, bytes)):
+            raise TypeError("text is no array")
+        return list(inputs)  # type: ignore[call-overload, no-any-return]
+    except TypeError:
+        raise InputError(
+            "input.form",
+            "the inputs of a call must be arrays",
+            got="None" if inputs is None else type(inputs).__name__,
+            expected=expected,
+            hint="give a dict of arrays by name, a list of them in this order, or the array of the only input",
+        ) from None
+
+
+def to_array(name: str, value: object) -> np.ndarray:
+    """Returns an input as an array; raises InputError `input.form` where numpy can make none of it."""
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of __array__ of any class
+        raise InputError(
+            "input.form",
+            f"input {name!r} is no array",
+            got=f"{type(value).__name__}: {error}",
+            hint="give a numpy array, or something that numpy.asarray takes",
+        ) from error
+
+
+def check_buffers_are_named(buffers: object, names: Sequence[str]) -> None:
+    """Raises InputError `output.buffer` unless `buffers` is a dict by exactly these names."""
+    if not isinstance(buffers, Mapping):
+        got = "None" if buffers is None else type(buffers).__name__
+        raise buffer_error(names[0], "was not given by name", got=got, expected=f"a dict with {', '.join(names)}")
     wrong = [name for name in names if name not in buffers] or [name for name in buffers if name not in names]
     if wrong:
         problem = "has no buffer" if wrong[0] in names else "is no output of the model"
-        raise _buffer_error(wrong[0], problem, got=", ".join(buffers) or "none", expected=", ".join(names))
+        got, expected = ", ".join(map(str, buffers)) or "none", ", ".join(names)
+        raise buffer_error(wrong[0], problem, got=got, expected=expected)
+
+
+def output_buffers(tensors: Sequence[Tensor], buffers: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns the caller's arrays for the outputs in order; raises InputError `output.buffer`."""
+    names = [tensor.name for tensor in tensors]
+    check_buffers_are_named(buffers, names)
     arrays = [buffers[name] for name in names]
     for index, (tensor, array) in enumerate(zip(tensors, arrays, strict=True)):
         if not isinstance(array, np.ndarray):
-            raise _buffer_error(tensor.name, "needs a numpy array", got=type(array).__name__, expected="an array")
+            raise buffer_error(tensor.name, "needs a numpy array", got=type(array).__name__, expected="an array")
         if array.dtype != np.dtype(tensor.dtype):
-            raise _buffer_error(tensor.name, "has the wrong element type", got=array.dtype, expected=tensor.dtype)
+            raise buffer_error(tensor.name, "has the wrong element type", got=array.dtype, expected=tensor.dtype)
         if array.shape != tensor.shape:
-            raise _buffer_error(tensor.name, "has the wrong shape", got=array.shape, expected=tensor.shape)
+            raise buffer_error(tensor.name, "has the wrong shape", got=array.shape, expected=tensor.shape)
         if not array.flags.writeable:
-            raise _buffer_error(tensor.name, "cannot be written", got="a read-only array", expected="a writeable one")
+            raise buffer_error(tensor.name, "cannot be written", got="a read-only array", expected="a writeable one")
         if not array.flags.c_contiguous:
-            raise _buffer_error(tensor.name, "is not in C order", got=f"strides {array.strides}", expected="C order")
+            raise buffer_error(tensor.name, "is not in C order", got=f"strides {array.strides}", expected="C order")
         if any(np.may_share_memory(array, other) for other in arrays[:index]):
-            raise _buffer_error(tensor.name, "shares memory with another output", got="one array", expected="two")
+            raise buffer_error(tensor.name, "shares memory with another output", got="one array", expected="two")
     return arrays
 
 
@@ -68,7 +114,7 @@ def _in_order(tensors: Sequence[Tensor], inputs: Inputs) -> list[np.ndarray]:
                     hint=f"add it: {{..., {tensor.name!r}: array}}",
                 )
         return [inputs[tensor.name] for tensor in tensors]
-    arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    arrays = in_the_callers_order(inputs, _listed(tensors))
     if len(arrays) != len(tensors):
         few = len(arrays) < len(tensors)
         raise InputError(
@@ -112,7 +158,8 @@ def _listed(tensors: Sequence[Tensor]) -> str:
     return ", ".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in tensors) or "no inputs"
 
 
-def _buffer_error(name: str, problem: str, *, got: object, expected: object) -> InputError:
+def buffer_error(name: object, problem: str, *, got: object, expected: object) -> InputError:
+    """Returns the error for an output buffer that does not fit."""
     return InputError(
         "output.buffer",
         f"the buffer for output {name!r} {problem}",

@@ -22,13 +22,13 @@ know. Those of version 1:
 
 from __future__ import annotations
 
-import hashlib
-import re
 import struct
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from strop.errors import BundleError
+from strop.loader.digest import sha256
+from strop.loader.record import Record
 
 MAGIC: Final = b"\x89STROP\r\n"  # as PNG's: not text, and spoiled by whoever rewrites line ends
 FORMAT_VERSION: Final = 1
@@ -49,10 +49,10 @@ _ENTRY: Final = struct.Struct("<64sQQI12x32s")
 _HASH_BYTES: Final = 32
 _INDEX_LIMIT: Final = 1 << 20
 _ALIGNMENT_LIMIT: Final = 1 << 21
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._+-]*(/[a-z0-9][a-z0-9._+-]*)*", re.ASCII)
+_NAME_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._+-/")
 
 
-class Entry(NamedTuple):  # no dataclass: making one takes a fresh process longer than reading a bundle's index
+class Entry(Record):
     """One member: where its content lies in the file, and the hash it must have."""
 
     name: str
@@ -67,7 +67,7 @@ class Entry(NamedTuple):  # no dataclass: making one takes a fresh process longe
         return self.offset + self.length
 
 
-class Index(NamedTuple):
+class Index(Record):
     """What the first page says: versions, and the members in the order in which they lie in the file."""
 
     format_version: int
@@ -96,7 +96,8 @@ def alignment_of(name: str) -> int:
 
 def is_valid_name(name: str) -> bool:
     """Whether a member may be called this: lower-case words and slashes, no way out of a folder, at most 64 bytes."""
-    return len(name) <= 64 and _NAME.fullmatch(name) is not None
+    words = name.split("/")
+    return len(name) <= 64 and _NAME_LETTERS.issuperset(name) and all(word[:1].isalnum() for word in words)
 
 
 def index_length(members: int) -> int:
@@ -111,7 +112,7 @@ def pack_index(entries: Iterable[Entry], file_length: int) -> bytes:
     length = index_length(len(rows))
     header = _HEADER.pack(MAGIC, FORMAT_VERSION, READER_VERSION, PAGE, length, len(rows), file_length)
     body = (header + b"".join(rows)).ljust(length - _HASH_BYTES, b"\0")
-    return body + hashlib.sha256(body).digest()
+    return body + sha256(body)
 
 
 def parse_index(data: memoryview, path: object) -> Index:
@@ -130,7 +131,7 @@ def parse_index(data: memoryview, path: object) -> Index:
     ):
         raise damaged(path, "the length of its index is impossible", got=f"{length} bytes for {count} members")
     body = data[: length - _HASH_BYTES]
-    if hashlib.sha256(body).digest() != bytes(data[length - _HASH_BYTES : length]):
+    if sha256(body) != bytes(data[length - _HASH_BYTES : length]):
         raise damaged(path, "its index was changed")
     if reader > READER_VERSION:
         raise BundleError(

@@ -10,15 +10,16 @@ every load, weights at the first (a stamp in the cache folder saves it later), a
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from strop.loader import stamps
 from strop.loader.code import MappedCode, map_code
+from strop.loader.digest import sha256
 from strop.loader.plan import Plan, parse_plan
+from strop.loader.record import Record
 
 MAGIC: Final = b"\x89STROPI\n"
 VERSION: Final = 1
@@ -28,10 +29,9 @@ HEADER_BYTES: Final = 512
 _HEADER: Final = struct.Struct("<8sQQ")
 _PART: Final = struct.Struct("<QQ32s")
 _PARTS: Final = ("plan", "code", "weights")
-_BLOCK_BYTES: Final = 16 << 20
 
 
-class CodeFile(NamedTuple):
+class CodeFile(Record):
     """Where code lies in a file; offset is a multiple of PAGE."""
 
     path: str
@@ -39,7 +39,7 @@ class CodeFile(NamedTuple):
     length: int
 
 
-class Image(NamedTuple):
+class Image(Record):
     """A compiled model, ready to be run: the plan, the code (bytes or where they lie), the weights and their slack."""
 
     plan: Plan
@@ -82,14 +82,14 @@ def open_image(path: str | os.PathLike[str]) -> Image:
             raise ValueError(f"the image has {status.st_size} bytes")
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     parts = _read_header(view)
-    for name, (offset, length, sha256) in parts.items():
+    for name, (offset, length, digest) in parts.items():
         lasting = name == "weights"
-        if lasting and stamps.is_stamped(status, sha256):
+        if lasting and stamps.is_stamped(status, digest):
             continue
-        if _hash(view[offset : offset + length]) != sha256:
+        if sha256(view[offset : offset + length]) != digest:
             raise ValueError(f"the {name} of the image changed")
         if lasting:
-            stamps.set_stamp(status, sha256)
+            stamps.set_stamp(status, digest)
     plan, code, weights = (parts[name] for name in _PARTS)
     return image_of(
         view[plan[0] : plan[0] + plan[1]],
@@ -103,7 +103,7 @@ def pack_header(parts: dict[str, tuple[int, int, bytes]]) -> bytes:
     end = max(offset + length for offset, length, _ in parts.values())
     body = _HEADER.pack(MAGIC, VERSION, end) + b"".join(_PART.pack(*parts[name]) for name in _PARTS)
     body = body.ljust(HEADER_BYTES - 32, b"\0")
-    return body + hashlib.sha256(body).digest()
+    return body + sha256(body)
 
 
 def _read_header(view: memoryview) -> dict[str, tuple[int, int, bytes]]:
@@ -111,7 +111,7 @@ def _read_header(view: memoryview) -> dict[str, tuple[int, int, bytes]]:
     magic, version, end = _HEADER.unpack_from(view)
     if magic != MAGIC:
         raise ValueError("the file is no image")
-    if hashlib.sha256(view[: HEADER_BYTES - 32]).digest() != bytes(view[HEADER_BYTES - 32 : HEADER_BYTES]):
+    if sha256(view[: HEADER_BYTES - 32]) != bytes(view[HEADER_BYTES - 32 : HEADER_BYTES]):
         raise ValueError("the header of the image changed")
     if version != VERSION:
         raise ValueError(f"the image has version {version}, this Strop reads version {VERSION}")
@@ -119,15 +119,8 @@ def _read_header(view: memoryview) -> dict[str, tuple[int, int, bytes]]:
         raise ValueError(f"the image has {len(view)} bytes, not {end}")
     parts = {}
     for index, name in enumerate(_PARTS):
-        offset, length, sha256 = _PART.unpack_from(view, _HEADER.size + index * _PART.size)
+        offset, length, digest = _PART.unpack_from(view, _HEADER.size + index * _PART.size)
         if offset % PAGE or offset < PAGE or offset + length > end:
             raise ValueError(f"the {name} of the image lie outside the file")
-        parts[name] = (offset, length, sha256)
+        parts[name] = (offset, length, digest)
     return parts
-
-
-def _hash(data: memoryview) -> bytes:
-    digest = hashlib.sha256()
-    for start in range(0, len(data), _BLOCK_BYTES):
-        digest.update(data[start : start + _BLOCK_BYTES])
-    return digest.digest()

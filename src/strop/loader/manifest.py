@@ -16,11 +16,11 @@ metadata     whatever the writer adds
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
 from strop.loader.format import MODEL, Entry, damaged
+from strop.loader.json_reader import read_json
 
 Manifest = dict[str, Any]
 
@@ -46,6 +46,8 @@ _FIELDS: Final[dict[str, Any]] = {
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Returns the manifest as bytes, the same for the same content."""
+    import json  # reading does without
+
     return json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
@@ -57,7 +59,7 @@ def parse_manifest(data: memoryview, entries: Iterable[Entry], path: object) -> 
     if len(data) > SIZE_LIMIT:
         raise damaged(path, "its manifest is too large", got=f"{len(data)} bytes", expected=f"at most {SIZE_LIMIT}")
     try:
-        manifest = json.loads(bytes(data).decode("utf8"))
+        manifest = read_json(data)
     except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number without end
         raise damaged(path, "its manifest is not JSON", got=error) from error
     _check(manifest, _FIELDS, "manifest", path)

@@ -34,6 +34,7 @@ _FLUSH: Final = {"x86_64": 0x9FC0, "aarch64": 1 << 24}
 _KEEP: Final = {"x86_64": 0x1F80, "aarch64": 0}
 _CALIBRATION_SECONDS: Final = 2e-3
 _CALIBRATION_RUNS: Final = 1000
+_FRESH: Final[Mapping[str, np.ndarray]] = {}  # stands for no outputs given: None is a caller's mistake
 
 
 class NativeProgram:
@@ -315,14 +316,14 @@ class _Slow:
     def __init__(self, core: weakref.ref[_Core]) -> None:
         self._core = core
 
-    def __call__(self, inputs: Inputs, outputs: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray] | None:
+    def __call__(self, inputs: Inputs, outputs: Mapping[str, np.ndarray] = _FRESH) -> dict[str, np.ndarray] | None:
         core = self._core()
         if core is None:
             raise _closed_error()
         core.check_open()
         plan = core.plan
         arrays = input_arrays(plan.inputs, inputs)
-        if outputs is None:
+        if outputs is _FRESH:
             buffers = [np.empty(tensor.shape, tensor.dtype) for tensor in plan.outputs]
             core.serve(arrays, buffers)
             return {tensor.name: buffer for tensor, buffer in zip(plan.outputs, buffers, strict=True)}

@@ -22,14 +22,15 @@ A plan read from a file is data that nobody vouches for: `parse_plan` takes ever
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
+from strop.loader.json_reader import read_json
+from strop.loader.record import Record
 from strop.loader.structs import DATA_BYTES, RUNTIME, VERSION
 
 SLACK: Final = 64
@@ -40,13 +41,15 @@ SIZE_LIMIT: Final = 64 << 20
 MEMORY_LIMIT: Final = 1 << 40
 
 Kind = Literal["arena", "weights", "input", "output", "workspace", "begin", "end", "number"]
+_KINDS: Final = get_args(Kind)
+_NUMBERS: Final = dict(zip(_KINDS, (1, 1, 2, 2, 1, 0, 0, 1), strict=True))  # of each kind of argument
 
 _DTYPES: Final = (
     "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128".split()
 )
 
 
-class Argument(NamedTuple):
+class Argument(Record):
     """One word of a task's record: `value` is an offset in bytes or the number, `tensor` says which input or output."""
 
     kind: Kind
@@ -60,7 +63,7 @@ class Argument(NamedTuple):
         return [self.kind, self.tensor, self.value] if self.kind in ("input", "output") else [self.kind, self.value]
 
 
-class Tensor(NamedTuple):
+class Tensor(Record):
     """One input or output; every dimension is a number."""
 
     name: str
@@ -73,7 +76,7 @@ class Tensor(NamedTuple):
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-class Task(NamedTuple):
+class Task(Record):
     """One call of a kernel, or several by a team; the module's text describes the fields.
 
     origin: names of the ONNX nodes it computes; kernel, tile: how; flops, bytes: what it costs (0: not known).
@@ -94,7 +97,7 @@ class Task(NamedTuple):
     bytes: float = 0.0
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """What a program does; the module's text describes the fields."""
 
     level: str
@@ -117,13 +120,15 @@ class Plan(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Returns the plan as a JSON document."""
         tasks = [
-            {**task._asdict(), "arguments": [argument.to_json() for argument in task.arguments]} for task in self.tasks
+            {**task.to_dict(), "arguments": [argument.to_json() for argument in task.arguments]} for task in self.tasks
         ]
-        tensors = {kind: [t._asdict() for t in getattr(self, kind)] for kind in ("inputs", "outputs")}
-        return {**self._asdict(), **tensors, "tasks": tasks, "runtime": dict(self.runtime)}
+        tensors = {kind: [t.to_dict() for t in getattr(self, kind)] for kind in ("inputs", "outputs")}
+        return {**self.to_dict(), **tensors, "tasks": tasks, "runtime": dict(self.runtime)}
 
     def to_bytes(self) -> bytes:
         """Returns the plan as bytes, the same for the same plan."""
+        import json  # reading does without
+
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
@@ -132,7 +137,7 @@ def parse_plan(data: bytes | memoryview, *, code_bytes: int, weights_bytes: int)
     if len(data) > SIZE_LIMIT:
         raise ValueError(f"the plan has {len(data)} bytes, more than {SIZE_LIMIT}")
     try:
-        document = json.loads(bytes(data).decode("utf8"))
+        document = read_json(data)
     except RecursionError as error:
         raise ValueError("the plan is nested too deeply") from error
     return plan_from_json(document, code_bytes=code_bytes, weights_bytes=weights_bytes)
@@ -265,24 +270,18 @@ class _Reader:
         return value
 
     def argument(self, value: object) -> Argument:
-        if not isinstance(value, list) or not value or value[0] not in get_args(Kind):
+        if not isinstance(value, list) or not value or value[0] not in _KINDS:
             raise ValueError(f"{value!r} is no argument of a task")
         kind, *rest = value
-        if kind in ("begin", "end"):
-            self._expect(rest, 0, kind)
-            return Argument(kind)
-        if kind == "number":
-            self._expect(rest, 1, kind)
-            return Argument(kind, self.whole(rest[0], "a number", -(1 << 63), (1 << 63) - 1))
+        if len(rest) != _NUMBERS[kind]:
+            raise ValueError(f"an argument {kind!r} has {len(rest)} numbers, not {_NUMBERS[kind]}")
         if kind in self.memory:
-            self._expect(rest, 1, kind)
-            return Argument(kind, self.whole(rest[0], f"an offset in the {kind}", 0, self.memory[kind] - 1))
-        self._expect(rest, 2, kind)
+            return Argument(kind, self.whole(rest[0], f"an offset in the {kind}", 0, self.memory[kind] - 1), 0)
+        if kind == "number":
+            return Argument(kind, self.whole(rest[0], "a number", -(1 << 63), (1 << 63) - 1), 0)
+        if not rest:
+            return Argument(kind, 0, 0)
         index = self.whole(rest[0], f"the number of an {kind}", 0, len(self.tensors[kind]) - 1)
         # An empty tensor has no byte to point at; its start is as good as any other address.
         last = max(self.tensors[kind][index].bytes - 1, 0)
         return Argument(kind, self.whole(rest[1], f"an offset in an {kind}", 0, last), index)
-
-    def _expect(self, rest: Sequence[object], count: int, kind: str) -> None:
-        if len(rest) != count:
-            raise ValueError(f"an argument {kind!r} has {len(rest)} numbers, not {count}")

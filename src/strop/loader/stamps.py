@@ -8,12 +8,16 @@ nothing can be written, there are no stamps, and every load hashes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from typing import Final
 
+from strop.loader import digest
+
 _SETTLED_NANOSECONDS: Final = 2_000_000_000  # the coarsest time step of a common file system (FAT)
+_NAME_LENGTH: Final = 32
+_LIMIT: Final = 4096
+"""How many stamps are kept, those of models (`engines.native.identity`) among them."""
 
 
 def cache_directory() -> str | None:
@@ -48,13 +52,23 @@ def set_stamp(status: os.stat_result, sha256: bytes) -> None:
     stamp = _stamp(status, sha256)
     if stamp is None:
         return
-    from pathlib import Path
-
+    folder = os.path.dirname(stamp)
     try:
-        Path(stamp).parent.mkdir(parents=True, exist_ok=True)
-        Path(stamp).touch()
+        os.makedirs(folder, exist_ok=True)
+        with open(stamp, "ab"):
+            os.utime(stamp)
+        _prune(folder)
     except OSError:
         pass
+
+
+def _prune(folder: str) -> None:
+    """Removes the older half of the folder's stamps once there are too many: those files are hashed once more."""
+    with os.scandir(folder) as found:
+        stamps = [item for item in found if len(item.name.partition(".")[0]) == _NAME_LENGTH]
+    if len(stamps) > _LIMIT:
+        for item in sorted(stamps, key=lambda item: item.stat().st_mtime)[: len(stamps) - _LIMIT // 2]:
+            os.remove(item.path)
 
 
 def _stamp(status: os.stat_result, sha256: bytes) -> str | None:
@@ -62,4 +76,4 @@ def _stamp(status: os.stat_result, sha256: bytes) -> str | None:
     if folder is None:
         return None
     key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, sha256.hex())
-    return os.path.join(folder, "stamps", hashlib.sha256(repr(key).encode()).hexdigest()[:32])
+    return os.path.join(folder, "stamps", digest.sha256(repr(key).encode()).hex()[:_NAME_LENGTH])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from strop.loader.memory import Words
 from strop.loader.plan import Argument, Plan, Task
+from strop.loader.record import Record
 from strop.loader.structs import Walker
 
 
-class Addresses(NamedTuple):
+class Addresses(Record):
     """Where things lie for one thread of one stream; barrier: the runtime's function, team: what it is called with."""
 
     code: int
@@ -20,7 +19,7 @@ class Addresses(NamedTuple):
     team: int
 
 
-class Entry(NamedTuple):
+class Entry(Record):
     """One call in a thread's table: of a task of the plan (by its number, from 1), or (0) of the barrier."""
 
     task: int
@@ -28,7 +27,7 @@ class Entry(NamedTuple):
     end: int = 0
 
 
-class Table(NamedTuple):
+class Table(Record):
     """A thread's table and its patches as words in memory, and what its entries are."""
 
     entries: tuple[Entry, ...]

@@ -14,8 +14,8 @@ import atexit
 import ctypes
 import os
 import sys
-import threading
 import weakref
+from _thread import allocate_lock  # threading.Lock, without a millisecond of imports in a fresh process
 from collections.abc import Callable
 from typing import Final
 
@@ -56,7 +56,7 @@ class Pool:
 
     def reset(self) -> None:
         """Makes every stream free and every team without workers, as it is at first and in a forked child."""
-        self._starting = threading.Lock()
+        self._starting = allocate_lock()
         self.words.clear()
         self.words.put(PoolWords.FREE, -1 if self.streams == STREAMS_LIMIT else (1 << self.streams) - 1)
         spins = self.threads * self.streams <= (self._cores or _usable_cores())
@@ -194,7 +194,7 @@ def has_teams() -> bool:
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _shared: weakref.WeakValueDictionary[tuple[int, int], Pool] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_lock = allocate_lock()
 
 
 def _allowed_cores() -> list[tuple[int, int]]:
@@ -215,7 +215,7 @@ def _pthread() -> ctypes.CDLL:
 def _after_fork() -> None:
     """In a forked child only the thread that forked lives on: whoever held a stream or a lock is gone."""
     global _lock
-    _lock = threading.Lock()
+    _lock = allocate_lock()
     for pool in list(_pools):
         pool.reset()
 

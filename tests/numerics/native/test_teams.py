@@ -113,7 +113,7 @@ def test_a_plan_that_cannot_be_divided_makes_no_threads() -> None:
     with NativeProgram(programs.waiting(10), threads=4) as program:
         program(np.zeros(1, np.float32))
         assert program.threads == 1
-        assert native_threads() == before
+        assert native_threads() <= before
 
 
 def test_a_tiny_plan_is_run_by_the_caller_alone() -> None:
@@ -125,24 +125,24 @@ def test_a_tiny_plan_is_run_by_the_caller_alone() -> None:
 def test_threads_come_at_the_first_request_and_go_with_the_last_program() -> None:
     before = native_threads()
     first, second = chain(threads=3), chain(threads=3)
-    assert native_threads() == before
+    assert native_threads() <= before
     check(first, 0)
-    assert len(native_threads()) == len(before) + 2
+    assert len(native_threads() - before) == 2
     check(second, 1)
-    assert len(native_threads()) == len(before) + 2  # programs of one shape share their threads
+    assert len(native_threads() - before) == 2  # programs of one shape share their threads
     first.close()
     check(second, 2)
     second.close()
-    assert native_threads() == before
+    assert native_threads() <= before
 
 
 def test_threads_go_when_programs_are_collected() -> None:
     before = native_threads()
     program = chain(threads=2)
     check(program, 0)
-    assert native_threads() != before
+    assert native_threads() - before
     del program
-    assert native_threads() == before
+    assert native_threads() <= before
 
 
 def test_workers_leave_signals_to_pythons_threads() -> None:
@@ -365,6 +365,11 @@ def test_what_runs_can_be_looked_at() -> None:
 
 @pytest.mark.parametrize("times", [50, pytest.param(1000, marks=pytest.mark.long)])
 def test_loading_and_unloading_leaves_nothing(times: int) -> None:
+    in_fresh_process(f"load_and_unload({times})")  # a test run's own memory comes and goes
+
+
+def load_and_unload(times: int) -> None:
+    """Checks that it leaves neither files nor maps, threads or memory behind."""
     image = programs.chain(COUNT, STEPS)
 
     def load() -> None:

@@ -13,9 +13,11 @@ from benchmarks.loading_child import Refusal
 
 def test_a_figure_is_the_tenth_percentile_with_the_probes_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(np.arange(11) / 1000)
-    monkeypatch.setattr(loading, "ask_child", lambda question, cache: {"total": next(answers), "peak_mb": 7.0})
+    monkeypatch.setattr(
+        loading, "ask_child", lambda question, cache, bytecode: {"total": next(answers), "peak_mb": 7.0}
+    )
     probe = Probe(lambda: 2e9)
-    figure = loading.Figure("a load", dict, "total", "ms", 3.0, lambda: Path("cache"))
+    figure = loading.Figure("a load", dict, "total", "ms", 3.0, lambda: Path("cache"), Path("bytecode"))
     for _ in range(11):
         figure.measure(probe)
     found = figure.to_json()
@@ -34,7 +36,7 @@ def test_fewer_than_five_repeats_are_refused(capsys: pytest.CaptureFixture[str])
 
 
 def test_refused_packages_cannot_be_imported() -> None:
-    refusal = Refusal(["onnx"])
+    refusal = Refusal("onnx,llvmlite")
     with pytest.raises(ModuleNotFoundError, match=r"onnx\.helper must not be needed"):
         refusal.find_spec("onnx.helper")
     assert refusal.find_spec("onnx_of_another_name") is None

@@ -47,6 +47,11 @@ def test_a_scalar_stays_a_scalar_when_it_is_copied_into_c_order() -> None:
         ([X[:, :2], STATE], "input.shape"),
         ([X, STATE[None]], "input.rank"),
         ([[[1.0, 2.0, 3.0]], STATE], "input.dtype"),
+        (None, "input.form"),
+        (3, "input.form"),
+        ("x", "input.form"),
+        ([X, [[1.0], [2.0, 3.0]]], "input.form"),
+        ([None, STATE], "input.dtype"),
     ],
 )
 def test_what_is_wrong_has_its_code(inputs: object, code: str) -> None:
@@ -103,6 +108,9 @@ def _read_only() -> np.ndarray:
         ({"y": np.zeros((3, 2), np.float32).T, "z": Z}, "not in C order"),
         ({"y": [0.0], "z": Z}, "needs a numpy array"),
         ({"y": Y, "z": Y[0, :2]}, "shares memory"),
+        ({"y": Y, 3: Z}, "'z' has no buffer"),
+        (None, "'y' was not given by name"),
+        ([Y, Z], "'y' was not given by name"),
     ],
 )
 def test_what_is_wrong_with_a_buffer_is_said(buffers: dict[str, np.ndarray], problem: str) -> None:

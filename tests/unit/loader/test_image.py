@@ -80,8 +80,8 @@ def test_code_in_whole_pages_and_slack_behind_the_weights_are_asked_for() -> Non
 def test_weights_are_hashed_at_the_first_load_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("strop.loader.stamps._SETTLED_NANOSECONDS", -1)  # the file is too young for a stamp to count
     hashed = []
-    real = images._hash
-    monkeypatch.setattr(images, "_hash", lambda data: hashed.append(len(data)) or real(data))
+    real = images.sha256
+    monkeypatch.setattr(images, "sha256", lambda data: hashed.append(len(data)) or real(data))
     open_image(path)
     open_image(path)
     assert hashed.count(len(WEIGHTS)) == 1 and hashed.count(len(CODE)) == 2

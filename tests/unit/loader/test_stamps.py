@@ -97,3 +97,22 @@ def test_stamps_lie_in_the_cache_folder_of_the_house(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert stamps.cache_directory() == str(cache_directory())
+
+
+def test_only_so_many_stamps_are_kept_the_youngest(bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STROP_CACHE_DIR", str(bundle_path.parent / "own"))
+    monkeypatch.setattr(stamps, "_LIMIT", 10)
+    folder = cache_directory() / "stamps"
+    folder.mkdir(parents=True)
+    (folder / "somebody-elses").touch()
+    for number in range(9):
+        name = f"{number:032x}" + (".model" if number % 2 else "")
+        (folder / name).touch()
+        os.utime(folder / name, (number, number))
+    status = bundle_path.stat()
+    stamps.set_stamp(status, b"tenth")
+    assert len(list(folder.iterdir())) == 11
+    stamps.set_stamp(status, b"eleventh")
+    left = {path.name for path in folder.iterdir()}
+    assert "somebody-elses" in left and len(left) == 6
+    assert {f"{8:032x}", f"{7:032x}.model"} <= left and f"{5:032x}.model" not in left

@@ -5,7 +5,7 @@ Loading a bundle comes this way in a fresh process, so nothing heavy is imported
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock  # threading.Lock, without its imports
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -51,7 +51,7 @@ class ProgramModel:
         )
         self._call = self._program.call
         self._names = tuple(tensor.name for tensor in self._program.inputs)
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._closed = False
         self._executor: ThreadPoolExecutor | None = None
         self._spread: Spread | None = None
