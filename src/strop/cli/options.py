@@ -19,16 +19,34 @@ Data = Annotated[
     str,
     typer.Option("--data", help=".npz, .npy, a folder of images, or file.py:name yielding inputs or (inputs, target)"),
 ]
+OptionalData = Annotated[
+    str | None,
+    typer.Option("--data", help=".npz, .npy, a folder of images, or file.py:name yielding inputs or (inputs, target)"),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="instead of --data, for several calls a sample: file.py:Task with samples(), predict(run, sample), "
+        "score(predictions, targets), higher_is_better",
+    ),
+]
 Labels = Annotated[str | None, typer.Option("--labels", help="labels: CSV with header path,label; .npy; or .txt")]
 PreprocessText = Annotated[
     str | None,
     typer.Option("--preprocess", help="for images: a preset (imagenet) or resize=256,crop=224,mean=...,std=..."),
 ]
 DecodeText = Annotated[
-    str | None, typer.Option("--decode", help="argmax, threshold, ctc:dictionary, or file.py:function")
+    str | None,
+    typer.Option("--decode", help="argmax, threshold, identity, classmap, ctc:dictionary, or file.py:function"),
 ]
 MetricText = Annotated[
-    str | None, typer.Option("--metric", help="top1, top5, accuracy, mse, cosine, cer, wer, or file.py:function")
+    str | None,
+    typer.Option(
+        "--metric",
+        help="top1, top5, accuracy, f1, precision, recall (each also NAME_macro), mse, mae, rmse, cosine, pearson, "
+        "spearman, cer, wer, perplexity, miou, map, map50, voc_map, or file.py:function",
+    ),
 ]
 MaxDrop = Annotated[str | None, typer.Option("--max-drop", help="largest loss of the metric: 1% or 0.01 (default 1%)")]
 

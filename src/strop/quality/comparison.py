@@ -11,7 +11,7 @@ from strop.errors import DataError, UsageError
 from strop.measure.estimate import Estimate
 from strop.measure.statistics import paired_difference
 from strop.quality.contract import Prediction
-from strop.quality.evaluate import RESAMPLES, Evaluation
+from strop.quality.evaluate import RESAMPLES, Evaluation, unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,10 @@ def _difference(a: Evaluation, b: Evaluation, level: float) -> tuple[Estimate, f
     draws = np.random.default_rng(0).integers(0, a.n, size=(RESAMPLES, a.n))
     values = [b.metric.value_of(indices) - a.metric.value_of(indices) for indices in draws]
     low, high, lower, upper = np.quantile(values, ((1 - level) / 2, (1 + level) / 2, 1 - level, level)).tolist()
+    if low == high == 0 and a.predictions == b.predictions:
+        # No sample differs; of those that were not drawn some may.
+        upper = unseen(a.metric, a.value.point, a.n, level)
+        low, high, lower = -upper, upper, -upper
     point = b.value.point - a.value.point
     return Estimate(point, low, high, level, a.n, "difference"), lower, upper
 

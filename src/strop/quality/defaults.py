@@ -12,7 +12,15 @@ from strop.quality.decoders.ctc import METADATA_KEY
 from strop.quality.decoders.registry import get_decoder
 from strop.quality.metrics.registry import get_metric
 
-_DECODERS = {"top1": "argmax", "accuracy": "argmax", "top5": "top5", "mse": "identity", "cosine": "identity"}
+_DECODERS = {
+    "top1": "argmax",
+    "accuracy": "argmax",
+    "top5": "top5",
+    **dict.fromkeys((f"{name}{how}" for name in ("f1", "precision", "recall") for how in ("", "_macro")), "argmax"),
+    "miou": "classmap",
+}
+"""By metric; numbers are compared as they come."""
+BOXES = frozenset({"map", "map50", "voc_map"})
 
 
 def choose_quality(
@@ -58,4 +66,12 @@ def _decoder_for(metric: str | Callable[..., object], metadata: Mapping[str, str
             expected=f"a decoder (the model's metadata has no {METADATA_KEY!r})",
             hint="give --decode ctc:dictionary.txt or --decode file.py:function",
         )
-    return _DECODERS.get(metric, "identity") if isinstance(metric, str) else "identity"
+    if metric in BOXES:
+        raise UsageError(
+            "usage.bad-option",
+            "how the outputs become boxes is not said",
+            got=f"--metric {metric}",
+            expected="a decoder that gives boxes, scores and classes",
+            hint="give --decode file.py:function that returns a dict of the three, or use --task",
+        )
+    return _DECODERS.get(metric.partition(":")[0], "identity") if isinstance(metric, str) else "identity"

@@ -10,6 +10,7 @@ from strop.measure.estimate import Estimate
 from strop.quality.comparison import compare_evaluations, list_flips
 from strop.quality.evaluate import Evaluation, value_with_interval
 from strop.quality.metrics.base import RowMetric
+from strop.quality.metrics.drawn import DrawnMetric
 from strop.quality.metrics.registry import METRICS, get_metric
 
 
@@ -185,6 +186,6 @@ def test_flips_list_the_samples_that_changed_worst_first() -> None:
     assert list_flips(a, a) == []
 
 
-def test_every_built_in_metric_gives_rows_that_can_be_paired() -> None:
-    assert all(issubclass(metric, RowMetric) for metric in METRICS.values())
+def test_every_built_in_metric_gives_rows_or_can_be_drawn() -> None:
+    assert all(issubclass(metric, (RowMetric, DrawnMetric)) for metric in METRICS.values())
     assert isinstance(_hits([1, 0]).value, Estimate)

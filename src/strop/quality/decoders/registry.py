@@ -11,12 +11,23 @@ import numpy as np
 from strop.errors import DataError, UsageError
 from strop.quality.contract import Decode, Outputs
 from strop.quality.decoders.argmax import Argmax, Ranking
+from strop.quality.decoders.class_map import class_map
 from strop.quality.decoders.ctc import ctc_from_file, ctc_from_metadata
 from strop.quality.decoders.identity import identity
 from strop.quality.decoders.threshold import Threshold
 from strop.quality.plugin import is_plugin, load_plugin, running
 
-NAMES = ("argmax", "argmax:axis=N", "top5", "threshold", "threshold:LIMIT", "identity", "ctc:FILE", "ctc:metadata")
+NAMES = (
+    "argmax",
+    "argmax:axis=N",
+    "top5",
+    "threshold",
+    "threshold:LIMIT",
+    "identity",
+    "classmap",
+    "ctc:FILE",
+    "ctc:metadata",
+)
 
 
 def get_decoder(decoder: str | Decode, metadata: Mapping[str, str] | None = None) -> Decode:
@@ -39,9 +50,10 @@ def get_decoder(decoder: str | Decode, metadata: Mapping[str, str] | None = None
         "top5": lambda: Ranking(5),
         "threshold": lambda: Threshold(_number(option) if option else 0.5),
         "identity": lambda: identity,
+        "classmap": lambda: class_map,
         "ctc": lambda: ctc_from_metadata(metadata or {}) if option == "metadata" else ctc_from_file(Path(option)),
     }
-    if name not in built_in or (option and name in ("top5", "identity")) or decoder.rstrip(":") == "ctc":
+    if name not in built_in or (option and name in ("top5", "identity", "classmap")) or decoder.rstrip(":") == "ctc":
         raise _unknown(decoder)
     return built_in[name]()
 

@@ -18,10 +18,19 @@ from strop.quality.plugin import running
 class FunctionMetric:
     """Keeps predictions and targets, and calls the function on them."""
 
-    def __init__(self, function: Callable[[list[object], list[object]], float], name: str):
+    def __init__(
+        self,
+        function: Callable[[list[object], list[object]], float],
+        name: str,
+        *,
+        higher_is_better: bool | None = None,
+        is_fraction: bool | None = None,
+    ):
         self.name = name
-        self.higher_is_better = bool(getattr(function, "higher_is_better", True))
-        self.is_fraction = bool(getattr(function, "is_fraction", False))
+        self.higher_is_better = (
+            bool(getattr(function, "higher_is_better", True)) if higher_is_better is None else higher_is_better
+        )
+        self.is_fraction = bool(getattr(function, "is_fraction", False)) if is_fraction is None else is_fraction
         self._function = function
         self._predictions: list[Prediction] = []
         self._targets: list[object] = []
