@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
-from strop.cli.options import Data, DecodeText, Json, Labels, MaxDrop, MetricText, ModelPath, PreprocessText, Shapes
+from strop.cli.options import (
+    DecodeText,
+    Json,
+    Labels,
+    MaxDrop,
+    MetricText,
+    ModelPath,
+    OptionalData,
+    PreprocessText,
+    Shapes,
+    Task,
+)
 
 
 def command(
     model: ModelPath,
-    data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="the bundle to write (.strop)")],
+    data: OptionalData = None,
+    task: Task = None,
     labels: Labels = None,
     preprocess: PreprocessText = None,
     decode: DecodeText = None,
@@ -40,11 +52,12 @@ def command(
     from strop.optimize.engine_list import split_engines
     from strop.report.text import before_after_table, trials_table, verdict_sentence
 
-    check_output(output, keep=(model, data))
+    check_output(output, keep=(model, *([data] if data else ())))
     with progress() as show:
         result = optimize(
             model,
             data,
+            task=task,
             labels=labels,
             metric=metric,
             max_drop=max_drop,

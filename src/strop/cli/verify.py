@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from strop.cli.options import Data, DecodeText, Json, Labels, MaxDrop, MetricText, PreprocessText
+from strop.cli.options import DecodeText, Json, Labels, MaxDrop, MetricText, OptionalData, PreprocessText, Task
 
 
 def command(
     a: Annotated[str, typer.Argument(metavar="A", help="the original: an ONNX file or a bundle")],
     b: Annotated[str, typer.Argument(metavar="B", help="the other: an ONNX file or a bundle")],
-    data: Data,
+    data: OptionalData = None,
+    task: Task = None,
     labels: Labels = None,
     preprocess: PreprocessText = None,
     decode: DecodeText = None,
@@ -31,6 +32,7 @@ def command(
             a,
             b,
             data,
+            task=task,
             labels=labels,
             preprocess=preprocess,
             decode=decode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +21,11 @@ from strop.optimize.budget import Budget, parse_seconds
 from strop.optimize.events import Listener, nobody
 from strop.optimize.job import Job
 from strop.optimize.narrator import Narrator
+from strop.optimize.samples import open_samples
 from strop.optimize.scoring import DecodeSource, LabelSource, MetricSource, choose_scoring
 from strop.optimize.search import BASELINE_ENGINE, search
 from strop.optimize.study import Study
 from strop.quality.contract import DataSet
-from strop.quality.data import open_data
 
 SCHEMA = "strop.optimize/1"
 DEFAULT_MAX_DROP = "1%"
@@ -44,8 +45,9 @@ class OptimizeResult:
 
 def optimize(
     model: Source,
-    data: object,
+    data: object = None,
     *,
+    task: object = None,
     labels: LabelSource | None = None,
     metric: MetricSource | None = None,
     max_drop: str | float | None = None,
@@ -64,12 +66,14 @@ def optimize(
 ) -> OptimizeResult:
     """Returns the fastest form of a model that keeps its accuracy, as a bundle, with the evidence.
 
-    model: what `load_model` takes (a path, bytes, an `onnx.ModelProto`); data: a path or object that gives the model's
-    inputs (see `strop.quality.data`), with labels in it, or in `labels`. metric: `top1`, `cer`, ... (default: `top1`
-    for whole-number labels, `cer` for text). max_drop: the largest loss of the metric, `"1%"` or 0.01 (the default), in
-    the metric's unit, or with `relative` as a share of the baseline. Without labels: min_agreement, the least share of
-    samples whose top answer stays (default 0.99). budget: seconds or `"3m"` for the whole call. output: the bundle's
-    path (default: the model's name with `.strop`); the study is written beside it.
+    model: what `load_model` takes (a path, bytes, an `onnx.ModelProto`); data: a path or object that gives the
+    model's inputs (see `strop.quality.data`), with labels in it, or in `labels`; or else task: what makes several
+    calls a sample (see `strop.quality.task`), an object, a class, or `"file.py:Task"`. metric: `top1`, `cer`, ...
+    (default: `top1` for whole-number labels, `cer` for text). max_drop: the largest loss of the metric, `"1%"` or
+    0.01 (the default), in the metric's unit, or with `relative` as a share of the baseline. Without labels:
+    min_agreement, the least share of samples whose top answer stays (default 0.99). budget: seconds or `"3m"` for
+    the whole call. output: the bundle's path (default: the model's name with `.strop`); the study is written beside
+    it.
 
     Raises UsageError for a limit that the data cannot support, LimitError where the baseline is no better than
     guessing, and ModelError or DataError for bad input. Ctrl-C leaves the best so far, unconfirmed, at `output`.
@@ -85,7 +89,10 @@ def optimize(
     """
     limit = Budget(None if budget is None else parse_seconds(str(budget)), started=started)
     loaded = load_model(model, shapes=shapes)
-    opened = open_data(data, inputs=loaded.inputs, labels=labels, preprocess=preprocess)
+    stack = ExitStack()
+    opened = open_samples(
+        data, inputs=loaded.inputs, original=loaded, stack=stack, labels=labels, preprocess=preprocess, task=task
+    )
     judge = _judge(loaded, opened, decode, metric, max_drop, relative, min_agreement)
     path = Path(output) if output is not None else Path(f"{loaded.name}.strop")
     study = Study(_fresh(path.with_suffix(".study.db")))
@@ -131,6 +138,7 @@ def optimize(
             "decisions": study.decisions(),
         }
     finally:
+        stack.close()
         study.close()
     return OptimizeResult(path, study.path, document)
 

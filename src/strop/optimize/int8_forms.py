@@ -8,7 +8,9 @@ from strop.engines.registry import get_engine
 from strop.errors import DataError, LimitError, StropError
 from strop.model.model import Model
 from strop.optimize.job import Job
+from strop.optimize.plan import CALIBRATION_SAMPLES
 from strop.quality.contract import DataSet
+from strop.quality.task import calls_of
 from strop.quantize.config import QuantizeConfig, config_for
 from strop.quantize.quantize import quantize_model
 from strop.quantize.sanity import SAMPLES, check_sanity
@@ -17,6 +19,7 @@ from strop.quantize.sanity import SAMPLES, check_sanity
 def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, Model]:
     """Returns the INT8 model by engine; where there is none worth timing, why is a decision."""
     forms: dict[str, Model] = {}
+    calibration, checked = calls_of(calibration, limit=CALIBRATION_SAMPLES), calls_of(choosing, limit=SAMPLES)
     for engines in _by_config([name for name in job.engines if get_engine(name).available().available]):
         config = config_for(engines[0])
         names = ", ".join(engines)
@@ -32,7 +35,7 @@ def int8_forms(job: Job, calibration: DataSet, choosing: DataSet) -> dict[str, M
                 config=config,
                 on_progress=lambda fraction: _stop_in_time(job, fraction),
             )
-            verdict = check_sanity(job.model, quantized.model, choosing, samples=_sanity_samples(job))
+            verdict = check_sanity(job.model, quantized.model, checked, samples=_sanity_samples(job))
         except StropError as error:
             job.narrator.decide(f"INT8 for {names} dropped: {error.in_a_line}")
             if isinstance(error, DataError):

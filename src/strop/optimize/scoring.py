@@ -11,7 +11,9 @@ import numpy as np
 from strop.errors import UsageError
 from strop.optimize.limits import parse_drop
 from strop.quality.contract import DataSet, Decode, MetricFactory
+from strop.quality.decoders.identity import identity
 from strop.quality.defaults import choose_quality
+from strop.quality.task import TaskData
 
 LabelSource = str | Path | Sequence[object] | np.ndarray
 """Labels as users give them: a file, or one value a sample."""
@@ -55,7 +57,17 @@ def choose_scoring(
                 hint="give --labels; without any, `strop optimize` takes --min-agreement 0.99 instead",
             )
         return None
-    decoder, factory = choose_quality(data, decode=decode, metric=metric, metadata=metadata)
+    if isinstance(data, TaskData):
+        if decode is not None or metric is not None:
+            raise UsageError(
+                "usage.bad-option",
+                "a task makes and scores its predictions itself",
+                got=f"--decode {decode}" if metric is None else f"--metric {metric}",
+                hint="leave it out; a task may name its metric as the attribute `metric`",
+            )
+        decoder, factory = identity, data.metric
+    else:
+        decoder, factory = choose_quality(data, decode=decode, metric=metric, metadata=metadata)
     if max_drop is None and default_drop is not None:
         max_drop, relative = default_drop, relative or not factory().is_fraction
     limit = None

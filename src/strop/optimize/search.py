@@ -27,6 +27,7 @@ from strop.optimize.trial import Samples, TrialResult, TrialSpec
 from strop.optimize.trials import race_all, race_seconds, specs
 from strop.quality.contract import DataSet
 from strop.quality.split import split
+from strop.quality.task import first_inputs
 
 BASELINE_ENGINE = "onnxruntime"
 """What most users run today, with its defaults: the form every gain is measured against."""
@@ -76,8 +77,8 @@ def _start_baseline(job: Job) -> str:
     """Opens and times the baseline; returns what its calls say about the machine's noise."""
     job.narrator.stage(f"baseline: {BASELINE_ENGINE} with its defaults")
     began = job.budget.elapsed
-    samples: list[Inputs] = [sample.inputs for sample in job.data.subset(range(min(TIMED_SAMPLES, len(job.data))))]
-    reading_seconds = (job.budget.elapsed - began) / len(samples)
+    samples: list[Inputs] = first_inputs(job.data, TIMED_SAMPLES)
+    reading_seconds = (job.budget.elapsed - began) / min(TIMED_SAMPLES, len(job.data))
     shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
     job.timed_inputs = samples if len(shapes) > 1 else samples[:1]
     spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, own_precision(job.model), job.objective)

@@ -15,11 +15,11 @@ from strop.machine import machine
 from strop.model.load import load_model
 from strop.model.preprocess import Preprocess
 from strop.optimize.events import Event, Listener, nobody
+from strop.optimize.samples import open_samples
 from strop.optimize.scoring import DecodeSource, LabelSource, MetricSource, Scoring, choose_scoring
 from strop.quality.agreement import agreement
 from strop.quality.comparison import compare_evaluations
 from strop.quality.contract import DataSet
-from strop.quality.data import open_data
 from strop.quality.evaluate import Evaluation, evaluate
 from strop.runtime.load import load
 
@@ -38,8 +38,9 @@ def open_runnable(source: str) -> tuple[CompiledModel, Mapping[str, str]]:
 def verify(
     a: str,
     b: str,
-    data: object,
+    data: object = None,
     *,
+    task: object = None,
     labels: LabelSource | None = None,
     preprocess: str | Preprocess | None = None,
     decode: DecodeSource | None = None,
@@ -52,14 +53,17 @@ def verify(
     """Returns the document `strop.verify/1` for two files (ONNX or bundles) on the same samples.
 
     With labels: both figures, their paired difference b - a in the metric's unit, and the drop (positive = loss).
-    Without: the agreement of b's outputs with a's; `max_drop` is then refused.
+    Without: the agreement of b's outputs with a's; `max_drop` is then refused. task: instead of data, what makes
+    several calls a sample (see `strop.quality.task`).
     """
     with ExitStack() as stack:
         first, metadata = open_runnable(a)
         stack.enter_context(closing(first))
         second, _ = open_runnable(b)
         stack.enter_context(closing(second))
-        opened = open_data(data, inputs=first.inputs, labels=labels, preprocess=preprocess)
+        opened = open_samples(
+            data, inputs=first.inputs, original=first, stack=stack, labels=labels, preprocess=preprocess, task=task
+        )
         for name, run in ((a, first), (b, second)):
             _check_takes(name, run, opened)
         document: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -57,6 +57,26 @@ class DataSet(Protocol):
 
     def subset(self, indices: Sequence[int]) -> DataSet:
         """Returns the data set of just these samples, in this order."""
+
+
+@runtime_checkable
+class PredictingData(Protocol):
+    """Samples that say themselves what a model predicts for them: a task's, whose work is not one call a sample."""
+
+    def predictions(self, run: Run) -> Iterator[Predicted]:
+        """Yields each sample's prediction by `run`, in order."""
+
+    def calls(self, *, limit: int) -> DataSet:
+        """Returns at most `limit` of the calls that the samples make of the reference model, as a data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was predicted for one sample, and its target."""
+
+    key: str
+    prediction: Prediction
+    target: object
 
 
 class Metric(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,20 @@ import numpy as np
 from strop.errors import DataError, UsageError
 from strop.measure.estimate import Estimate
 from strop.measure.statistics import paired_difference, proportion
-from strop.quality.contract import DataSet, Decode, Metric, MetricFactory, Outputs, Prediction, Progress, Run
+from strop.quality.contract import (
+    DataSet,
+    Decode,
+    Metric,
+    MetricFactory,
+    Outputs,
+    PredictingData,
+    Prediction,
+    Progress,
+    Run,
+    Sample,
+)
 from strop.quality.decoders.argmax import Argmax, Ranking
-from strop.quality.decoders.scores import class_scores
+from strop.quality.decoders.scores import class_scores, top_share
 from strop.quality.fingerprint import fingerprint_of
 
 RESAMPLES = 400
@@ -26,7 +38,8 @@ class Evaluation:
 
     rows: one (numerator, denominator) per sample, [n, 2], or None for a user's function; keys, predictions and
     targets go with them (large arrays as hashes). without_prediction: samples whose outputs hold NaN, counted as
-    wrong. classes: the number of class scores, where the decoder picks among them.
+    wrong. classes: the number of class scores, where the decoder picks among them; confidences: the share of the best
+    class, by sample, where it does.
     """
 
     metric: Metric
@@ -38,6 +51,7 @@ class Evaluation:
     without_prediction: int
     classes: int | None
     data: str
+    confidences: tuple[float | None, ...] = ()
 
     @property
     def n(self) -> int:
@@ -88,45 +102,78 @@ def evaluate(
             where=data.name,
             hint="give --labels; without labels, agreement with the original can be measured",
         )
-    scorer, classes = metric(), None
-    by_class = isinstance(decode, (Argmax, Ranking))  # then the position in the output is the class
-    keys: list[str] = []
-    predictions: list[Prediction] = []
-    targets: list[object] = []
-    for sample in data:
-        outputs = run(sample.inputs)
-        if not keys and by_class:
-            classes = _class_count(outputs)
-        if classes is not None:
-            _check_class(sample.target, classes, f"{data.name} ({sample.key})")
-        prediction = decode(outputs, sample.inputs)
-        if isinstance(prediction, float) and np.isnan(prediction):
-            prediction = None
-        scorer.update(prediction, sample.target)
-        keys.append(sample.key)
-        predictions.append(_compact(prediction))
-        targets.append(_compact(sample.target))
+    evaluator = Evaluator(decode, metric, where=data.name)
+    for count in evaluator.add_all(run, data):
         if on_progress is not None:
-            on_progress(len(keys), len(data))
-    if not keys:
-        raise DataError(
-            "data.empty",
-            "the data hold no samples",
-            where=data.name,
-            hint="give at least one; axis 0 of an array counts them",
+            on_progress(count, len(data))
+    return evaluator.result(data.fingerprint, level=level)
+
+
+class Evaluator:
+    """Scores samples as they come; `result` may be asked for after any of them."""
+
+    def __init__(self, decode: Decode, metric: MetricFactory, *, where: str):
+        self._decode, self._where = decode, where
+        self._scorer = metric()
+        self._by_class = isinstance(decode, (Argmax, Ranking))  # then the position in the output is the class
+        self._classes: int | None = None
+        self._keys: list[str] = []
+        self._predictions: list[Prediction] = []
+        self._targets: list[object] = []
+        self._confidences: list[float | None] = []
+
+    def add_all(self, run: Run, data: DataSet) -> Iterator[int]:
+        """Adds what `run` predicts for each sample of `data`, and yields how many there are by then."""
+        if isinstance(data, PredictingData):
+            for predicted in data.predictions(run):
+                self._add(predicted.key, predicted.prediction, predicted.target, None)
+                yield len(self._keys)
+            return
+        for sample in data:
+            self.add(sample, run(sample.inputs))
+            yield len(self._keys)
+
+    def add(self, sample: Sample, outputs: Outputs) -> None:
+        """Adds a sample by the outputs that a model gave for it."""
+        if not self._keys and self._by_class:
+            self._classes = _class_count(outputs)
+        if self._classes is not None:
+            _check_class(sample.target, self._classes, f"{self._where} ({sample.key})")
+        prediction = self._decode(outputs, sample.inputs)
+        confidence = top_share(outputs) if self._by_class and prediction is not None else None
+        self._add(sample.key, prediction, sample.target, confidence)
+
+    def result(self, data: str, *, level: float = 0.95) -> Evaluation:
+        """Returns the evaluation of what was added; data: the fingerprint of the samples."""
+        if not self._keys:
+            raise DataError(
+                "data.empty",
+                "the data hold no samples",
+                where=self._where,
+                hint="give at least one; axis 0 of an array counts them",
+            )
+        rows = self._scorer.per_sample()
+        return Evaluation(
+            metric=self._scorer,
+            value=value_with_interval(self._scorer, rows, len(self._keys), level=level),
+            rows=rows,
+            keys=tuple(self._keys),
+            predictions=tuple(self._predictions),
+            targets=tuple(self._targets),
+            without_prediction=sum(prediction is None for prediction in self._predictions),
+            classes=self._classes,
+            data=data,
+            confidences=tuple(self._confidences),
         )
-    rows = scorer.per_sample()
-    return Evaluation(
-        metric=scorer,
-        value=value_with_interval(scorer, rows, len(keys), level=level),
-        rows=rows,
-        keys=tuple(keys),
-        predictions=tuple(predictions),
-        targets=tuple(targets),
-        without_prediction=sum(prediction is None for prediction in predictions),
-        classes=classes,
-        data=data.fingerprint,
-    )
+
+    def _add(self, key: str, prediction: Prediction, target: object, confidence: float | None) -> None:
+        if isinstance(prediction, (float, np.floating)) and np.isnan(prediction):
+            prediction = None
+        self._scorer.update(prediction, target)
+        self._keys.append(key)
+        self._predictions.append(_compact(prediction))
+        self._targets.append(_compact(target))
+        self._confidences.append(confidence)
 
 
 def value_with_interval(metric: Metric, rows: np.ndarray | None, n: int, *, level: float) -> Estimate:
@@ -137,8 +184,11 @@ def value_with_interval(metric: Metric, rows: np.ndarray | None, n: int, *, leve
     if rows is None:
         draws = np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n))
         values = [metric.value_of(indices) for indices in draws]
-        low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2))
-        return Estimate(value, float(low), float(high), level, n, metric.name)
+        low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
+        if low == high:  # nothing varies: every answer is right, or none
+            low, high = (value - unseen(metric, value, n, level), value + unseen(metric, value, n, level))
+            low, high = (min(max(end, min(0.0, value)), 1.0) if metric.is_fraction else end for end in (low, high))
+        return Estimate(value, low, high, level, n, metric.name)
     if np.all(rows[:, 1] == 1) and np.all((rows[:, 0] == 0) | (rows[:, 0] == 1)):
         share = proportion(int(rows[:, 0].sum()), n, level=level)
         return Estimate(share.point, share.low, share.high, level, n, metric.name)
@@ -146,6 +196,16 @@ def value_with_interval(metric: Metric, rows: np.ndarray | None, n: int, *, leve
     found = paired_difference(nothing, rows, level=level).difference
     low = max(found.low, 0.0) if np.all(rows >= 0) else found.low
     return Estimate(found.point, low, found.high, level, n, metric.name)
+
+
+def unseen(metric: Metric, value: float, n: int, level: float) -> float:
+    """Returns how much a metric may be off although n samples did not show it: the rule of three.
+
+    With probability `level`, less than 1 - (1 - level)^(1 / n) of all samples are of a kind that none of n is of; each
+    of those may cost a fraction all of its share, any other metric is reckoned to change by its own value.
+    """
+    share = 1 - (1 - level) ** (1 / n)
+    return float(share * (1.0 if metric.is_fraction else abs(value) or 1.0))
 
 
 def _class_count(outputs: Outputs) -> int | None:

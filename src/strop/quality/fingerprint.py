@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import numpy as np
 
 CONTENT_LIMIT = 200 * 2**20
 """Files above this many bytes in total are identified by name, size and time of change instead of content."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""In the repr of an object without one of its own; another in each process."""
 
 
 class Fingerprint:
@@ -39,7 +43,7 @@ class Fingerprint:
             for item in value:
                 self.add(item)
         else:
-            self._label(f"{type(value).__name__} {value!r}")
+            self._label(f"{type(value).__name__} {_ADDRESS.sub('', repr(value))}")
         return self
 
     def add_file(self, path: Path) -> Fingerprint:
