@@ -57,6 +57,8 @@ def choose_scoring(
                 hint="give --labels; without any, `strop optimize` takes --min-agreement 0.99 instead",
             )
         return None
+    decoder: Decode
+    factory: MetricFactory
     if isinstance(data, TaskData):
         if decode is not None or metric is not None:
             raise UsageError(

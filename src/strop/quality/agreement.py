@@ -12,9 +12,11 @@ import numpy as np
 from strop.errors import DataError
 from strop.measure.estimate import Estimate
 from strop.measure.statistics import proportion
+from strop.quality.compact import compact
 from strop.quality.contract import DataSet, Decode, Outputs, Prediction, Progress, Run
 from strop.quality.decoders.scores import class_scores
 
+MOST_SAMPLES = 10
 CLOSE = 0.1
 """The relative L2 distance within which outputs that decide nothing are taken to agree."""
 
@@ -58,7 +60,8 @@ class AgreementReport:
     agreeing: the share of samples on which both agree, by `criterion`: the same decision ("decision": the top class, or
     what the decoder says), or, where outputs decide nothing, all outputs within CLOSE ("relative_l2"). outputs: the
     distance by output. not_finite: the number of samples with NaN or infinity in b that a does not have. disagreeing:
-    the keys of the samples on which they do not agree. findings: outputs that cannot be compared, or differ in kind.
+    the keys of the samples on which they do not agree; changes: those keys with both decisions, where there are
+    decisions. findings: outputs that cannot be compared, or differ in kind.
     """
 
     agreeing: Estimate
@@ -69,6 +72,8 @@ class AgreementReport:
     disagreeing: tuple[str, ...]
     findings: tuple[str, ...]
     data: str
+    changes: tuple[tuple[str, object, object], ...] = ()
+    keys: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def top1(self) -> Estimate | None:
@@ -88,9 +93,17 @@ class AgreementReport:
     def to_json(self) -> dict[str, object]:
         """Returns the fields, the worst output and its distance as a JSON object, without the error of each sample."""
         document = asdict(self) | {"worst": self.worst, "relative_l2": self.relative_l2}
-        for distance in document["outputs"].values():
+        del document["changes"], document["keys"]
+        for name, distance in document["outputs"].items():
             del distance["mse_per_sample"]
+            distance["largest_mse"] = self.largest_mse(name)
         return document
+
+    def largest_mse(self, output: str, count: int = MOST_SAMPLES) -> list[dict[str, object]]:
+        """Returns the samples whose `output` moved most, by mean squared error, the worst first."""
+        errors = self.outputs[output].mse_per_sample
+        worst = sorted(range(len(errors)), key=lambda index: -errors[index])[:count]
+        return [{"sample": self.keys[index], "mse": errors[index]} for index in worst if errors[index] > 0]
 
 
 def tensor_distance(a: Outputs, b: Outputs) -> Agreement:
@@ -124,6 +137,7 @@ def agreement(
     totals: dict[str, list[_Distance]] = {}
     keys: list[str] = []
     disagreeing: list[str] = []
+    changes: list[tuple[str, object, object]] = []
     findings: dict[str, None] = {}
     criterion: Literal["decision", "relative_l2"] | None = None
     not_finite = 0
@@ -141,8 +155,12 @@ def agreement(
         if criterion == "decision":
             first, second = (_decision(outputs, sample.inputs, decode) for outputs in (a, b))
             agrees = first is not None and np.array_equal(np.asarray(first), np.asarray(second))
+            if not agrees:
+                changes.append((sample.key, compact(first), compact(second)))
         else:
             agrees = all(distance.relative_l2 <= CLOSE for distance in distances.values())
+            if not agrees:
+                changes.append((sample.key, None, None))
         if not agrees:
             disagreeing.append(sample.key)
         keys.append(sample.key)
@@ -164,6 +182,8 @@ def agreement(
         disagreeing=tuple(disagreeing),
         findings=tuple(findings),
         data=data.fingerprint,
+        changes=tuple(changes),
+        keys=tuple(keys),
     )
 
 

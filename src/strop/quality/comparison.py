@@ -9,9 +9,11 @@ import numpy as np
 
 from strop.errors import DataError, UsageError
 from strop.measure.estimate import Estimate
+from strop.measure.quantiles import normal_quantile
 from strop.measure.statistics import paired_difference
-from strop.quality.contract import Prediction
 from strop.quality.evaluate import RESAMPLES, Evaluation, unseen
+from strop.quality.hits import are_hits
+from strop.quality.sample_size import SamplePlan, plan_samples, rounded_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,6 @@ class AccuracyDifference:
         return asdict(self) | {"n": self.n, "verdict": self.verdict}
 
 
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """A sample that a and b judge differently; loss is positive where b is worse."""
-
-    key: str
-    target: object
-    before: Prediction
-    after: Prediction
-    loss: float
-
-
 def compare_evaluations(
     a: Evaluation, b: Evaluation, *, max_drop: float | None = None, relative: bool = False, level: float = 0.95
 ) -> AccuracyDifference:
@@ -104,18 +95,33 @@ def compare_evaluations(
     )
 
 
-def list_flips(a: Evaluation, b: Evaluation) -> list[Flip]:
-    """Returns the samples on which a and b differ in score or prediction, b's worst losses first."""
-    sign = -1.0 if a.metric.higher_is_better else 1.0
-    losses = np.zeros(a.n) if a.rows is None or b.rows is None else sign * (b.rows[:, 0] - a.rows[:, 0])
-    flips = [
-        Flip(key, target, before, after, float(loss))
-        for key, target, before, after, loss in zip(
-            a.keys, a.targets, a.predictions, b.predictions, losses, strict=True
-        )
-        if loss != 0 or before != after
-    ]
-    return sorted(flips, key=lambda flip: -flip.loss)
+def plan_from(
+    a: Evaluation, b: Evaluation, limit: float, *, have: int | None = None, level: float = 0.95
+) -> SamplePlan:
+    """Returns how many samples would certify `limit` (in the metric's unit), by what a and b differ on those they ran.
+
+    Where they differ on none, as many are taken to differ as may, at `level`, go unseen.
+    """
+    found = compare_evaluations(a, b, level=level)
+    deviation: float | None = None
+    flipped: float | None = None
+    if a.rows is None or b.rows is None:
+        deviation = (found.bound - found.drop) * math.sqrt(a.n) / normal_quantile(level)
+    elif are_hits(a.rows) and are_hits(b.rows):
+        flipped = float((a.rows[:, 0] != b.rows[:, 0]).mean()) or unseen(a.metric, a.value.point, a.n, level)
+    else:
+        spread = paired_difference(a.rows, b.rows, level=level).deviation
+        deviation = spread or math.sqrt(unseen(a.metric, a.value.point, a.n, level))
+    return plan_samples(
+        limit,
+        deviation=deviation,
+        flipped=flipped,
+        drop=max(found.drop, 0.0),
+        level=level,
+        measured=a.n,
+        have=have,
+        is_fraction=a.metric.is_fraction,
+    )
 
 
 def _difference(a: Evaluation, b: Evaluation, level: float) -> tuple[Estimate, float, float]:
@@ -146,6 +152,4 @@ def _needed(a: Evaluation, b: Evaluation, drop: float, bound: float, limit: floa
         return None
     nothing_differs = a.rows is not None and b.rows is not None and np.array_equal(a.rows, b.rows)
     shrink = (bound - drop) / room
-    needed = a.n * (shrink if nothing_differs else shrink**2)
-    unit = int(10 ** max(0, math.floor(math.log10(needed)) - 1))
-    return unit * math.ceil(needed / unit)
+    return rounded_up(a.n * (shrink if nothing_differs else shrink**2))

@@ -10,6 +10,7 @@ import numpy as np
 from strop.errors import DataError, UsageError
 from strop.measure.estimate import Estimate
 from strop.measure.statistics import paired_difference, proportion
+from strop.quality.compact import compact
 from strop.quality.contract import (
     DataSet,
     Decode,
@@ -24,12 +25,9 @@ from strop.quality.contract import (
 )
 from strop.quality.decoders.argmax import Argmax, Ranking
 from strop.quality.decoders.scores import class_scores, top_share
-from strop.quality.fingerprint import fingerprint_of
 
 RESAMPLES = 400
 """How many samples with repetition a bootstrap draws; 10 lie beyond each end of a 95 % interval."""
-LARGEST_KEPT = 64
-"""A prediction of more elements is kept as a hash: enough to see whether it changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,7 @@ class Evaluation:
         return {
             "metric": self.metric.name,
             "higher_is_better": self.metric.higher_is_better,
+            "is_fraction": self.metric.is_fraction,
             **self.value.to_json(),
             "without_prediction": self.without_prediction,
             "data": self.data,
@@ -171,8 +170,8 @@ class Evaluator:
             prediction = None
         self._scorer.update(prediction, target)
         self._keys.append(key)
-        self._predictions.append(_compact(prediction))
-        self._targets.append(_compact(target))
+        self._predictions.append(compact(prediction))
+        self._targets.append(compact(target))
         self._confidences.append(confidence)
 
 
@@ -226,14 +225,3 @@ def _check_class(target: object, classes: int, where: str) -> None:
             expected=f"0 to {classes - 1} (the model's first output has {classes} scores)",
             hint="labels may count from 1, or belong to another model",
         )
-
-
-def _compact(value: object) -> object:
-    """Returns what is kept of a prediction or target: plain values, small arrays as tuples, the rest as a hash."""
-    if isinstance(value, np.ndarray) and value.size <= LARGEST_KEPT and value.dtype != object:
-        return value.item() if value.ndim == 0 else tuple(value.reshape(-1).tolist())
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return f"{type(value).__name__} {fingerprint_of(value)}"

@@ -22,7 +22,7 @@ from strop.quality.data import open_data
 from strop.quality.fingerprint import fingerprint_of
 from strop.quality.metrics.function import FunctionMetric
 from strop.quality.metrics.registry import get_metric
-from strop.quality.plugin import is_plugin, load_plugin, running
+from strop.quality.plugin import load_plugin, running
 from strop.quality.sources.contract import Raw, Source
 from strop.quality.sources.samples import called, function_source
 
@@ -233,7 +233,7 @@ def open_task(task: object, *, run: Run, inputs: tuple[TensorSpec, ...]) -> Task
         (2, [8.0, 0.0])
     """
     name = task if isinstance(task, str) else getattr(task, "__name__", type(task).__name__)
-    found = load_plugin(task) if is_plugin(task) else task
+    found = load_plugin(task) if isinstance(task, str) else task
     if isinstance(found, type):
         with running(str(name)):
             found = found()

@@ -7,7 +7,7 @@ import pytest
 
 from strop.errors import DataError, UsageError
 from strop.measure.estimate import Estimate
-from strop.quality.comparison import compare_evaluations, list_flips
+from strop.quality.comparison import compare_evaluations
 from strop.quality.evaluate import Evaluation, value_with_interval
 from strop.quality.metrics.base import RowMetric
 from strop.quality.metrics.drawn import DrawnMetric
@@ -176,14 +176,6 @@ def test_without_a_limit_there_is_no_verdict_on_it() -> None:
     found = compare_evaluations(*_pair(100, 50, 5, 0))
     assert found.limit is None and found.within and not found.certified and found.verdict == "no limit given"
     assert {"difference", "drop", "bound", "n", "verdict", "a", "b"} <= set(found.to_json())
-
-
-def test_flips_list_the_samples_that_changed_worst_first() -> None:
-    a = _wrapped(_hits([1, 1, 0, 1]).metric, _hits([1, 1, 0, 1]).rows, 4, [5, 5, 6, 7])
-    b = _wrapped(_hits([1, 0, 1, 1]).metric, _hits([1, 0, 1, 1]).rows, 4, [5, 8, 5, 7])
-    flips = list_flips(a, b)
-    assert [(flip.key, flip.before, flip.after, flip.loss) for flip in flips] == [("1", 5, 8, 1.0), ("2", 6, 5, -1.0)]
-    assert list_flips(a, a) == []
 
 
 def test_every_built_in_metric_gives_rows_or_can_be_drawn() -> None:

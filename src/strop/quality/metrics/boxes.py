@@ -62,7 +62,8 @@ def overlaps(first: np.ndarray, second: np.ndarray, crowd: np.ndarray | None = N
     union = areas[0][:, None] + areas[1][None, :] - intersection
     if crowd is not None:
         union = np.where(crowd[None, :], areas[0][:, None], union)
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    shares: np.ndarray = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return shares
 
 
 def _fields(value: object, wanted: tuple[str, ...], name: str, what: str) -> Mapping[str, object]:

@@ -37,7 +37,7 @@ class ClassCounts(DrawnMetric):
     def add(self, prediction: Prediction, target: object) -> None:
         """Counts one sample: a class, or an array with one for each of its elements."""
         truth = _labels(target, self.name)
-        answer = [None] * len(truth) if prediction is None else _labels(prediction, self.name)
+        answer: list[object] = [None] * len(truth) if prediction is None else _labels(prediction, self.name)
         if len(answer) != len(truth):
             raise unsuitable(
                 self.name,
@@ -96,7 +96,8 @@ class ClassCounts(DrawnMetric):
 
 def ratio_or_zero(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Returns the ratio, 0 where the denominator is."""
-    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
+    result: np.ndarray = np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
+    return result
 
 
 def _labels(value: object, name: str) -> list[object]:

@@ -56,7 +56,7 @@ class Perplexity(DrawnMetric):
 
     def _likelihoods(self, scores: np.ndarray, tokens: np.ndarray, counted: np.ndarray) -> np.ndarray:
         if scores.dtype.kind == "f" and scores.size == tokens.size:
-            likelihoods = scores.reshape(-1).astype(np.float64)[counted]
+            likelihoods: np.ndarray = scores.reshape(-1).astype(np.float64)[counted]
             if (likelihoods > 1e-6).any():
                 raise unsuitable(
                     self.name,
