@@ -1,4 +1,4 @@
-"""`strop benchmark MODEL`: one engine's latency, or its throughput under load."""
+"""`strop benchmark MODEL`: one engine's latency, its throughput under load, or the curve of both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def command(
         float | None, typer.Option("--rate", help="requests a second; latency counts from the arrival")
     ] = None,
     poisson: Annotated[bool, typer.Option("--poisson", help="arrivals at random, with --rate")] = False,
-    seconds: Annotated[float | None, typer.Option("--seconds", "-t", help="how long (default: 5)")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", "-t", help="how long (default: 5; with --curve, each point: 2)")
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option("--iterations", "-n", min=1, help="how many; with --seconds, until both are reached")
     ] = None,
@@ -32,6 +34,14 @@ def command(
     first_inference: Annotated[
         bool, typer.Option("--first-inference", help="also import, read, compile, first run, in fresh processes")
     ] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="throughput and latency over streams, batch and requests in flight")
+    ] = False,
+    max_latency: Annotated[
+        str | None, typer.Option("--max-latency", help="with --curve: mark the most throughput within p90=10ms")
+    ] = None,
+    streams: Annotated[str | None, typer.Option("--streams", help="with --curve: which ones, as 1,2,4")] = None,
+    batches: Annotated[str | None, typer.Option("--batches", help="with --curve: which ones, as 1,4,16")] = None,
     tune: Tune = False,
     json_: Json = False,
 ) -> int:
@@ -40,13 +50,20 @@ def command(
     from strop.model.batch import with_batch
     from strop.model.load import load_model
     from strop.model.shapes import parse_shapes
+    from strop.optimize.benchmark_curve import benchmark_curve, check_curve_options, parse_counts
     from strop.optimize.benchmarking import benchmark_model
     from strop.optimize.choices import checked_objective
     from strop.optimize.engine_list import chosen_engine
+    from strop.optimize.latency_limit import parse_latency_limit
     from strop.optimize.sample_inputs import inputs_for
     from strop.optimize.tuning import tune_first
+    from strop.report.curve import curve_notes, curve_table
     from strop.report.text import benchmark_table
 
+    only_with = {"--max-latency": max_latency, "--streams": streams, "--batches": batches}
+    load = {"--requests": requests, "--rate": rate, "--poisson": poisson, "--iterations": iterations}
+    never_with = {**load, "--batch": batch if batch > 1 else None, "--first-inference": first_inference}
+    check_curve_options(curve, only_with=only_with, never_with=never_with)
     loaded = load_model(model, shapes=parse_shapes(shape or []))
     if batch > 1:
         loaded = with_batch(loaded, batch)
@@ -54,24 +71,41 @@ def command(
     with progress() as show:
         if tune:
             settings = tune_first(loaded, names, settings, on_event=show)
-        document = benchmark_model(
-            loaded,
-            inputs_for(loaded, input_),
-            engines=names,
-            settings=settings,
-            requests=requests,
-            rate=rate,
-            poisson=poisson,
-            seconds=seconds,
-            iterations=iterations,
-            batch=batch,
-            first_inference=first_inference,
-            command=command_line(),
-            on_event=show,
-        )
+        if curve:
+            document = benchmark_curve(
+                loaded,
+                inputs_for(loaded, input_),
+                engines=names,
+                settings=settings,
+                limit=parse_latency_limit(max_latency) if max_latency else None,
+                streams=parse_counts("--streams", streams),
+                batches=parse_counts("--batches", batches),
+                seconds=seconds,
+                command=command_line(),
+                on_event=show,
+            )
+        else:
+            document = benchmark_model(
+                loaded,
+                inputs_for(loaded, input_),
+                engines=names,
+                settings=settings,
+                requests=requests,
+                rate=rate,
+                poisson=poisson,
+                seconds=seconds,
+                iterations=iterations,
+                batch=batch,
+                first_inference=first_inference,
+                command=command_line(),
+                on_event=show,
+            )
+    console = errors_console()
     for warning in document["warnings"]:
-        errors_console().print(f"warning: {warning}", markup=False)
-    errors_console().print(benchmark_table(document))
+        console.print(f"warning: {warning}", markup=False)
+    console.print(curve_table(document) if curve else benchmark_table(document))
+    for note in curve_notes(document["curve"]) if curve else ():
+        console.print(note, markup=False, soft_wrap=True)
     if json_:
         write_json(document)
     return 0

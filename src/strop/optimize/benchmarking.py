@@ -53,7 +53,7 @@ def benchmark_model(
     with TemporaryDirectory(prefix="strop-") as folder:
         path = model.save(Path(folder) / "model.onnx")
         on_event(Event("stage", f"compile with {engines[0]}"))
-        with _open_first(path, engines, settings, inputs) as remote:
+        with open_first(path, engines, settings, inputs) as remote:
             engine = remote.engine
             on_event(Event("stage", "measure"))
             if loaded:
@@ -100,9 +100,7 @@ def _check_options(
             raise UsageError("usage.bad-option", f"{option} does nothing here", got=option, hint=hint)
 
 
-def _open_first(
-    path: Path, engines: Sequence[str], settings: Settings, inputs: Mapping[str, np.ndarray]
-) -> RemoteModel:
+def open_first(path: Path, engines: Sequence[str], settings: Settings, inputs: Mapping[str, np.ndarray]) -> RemoteModel:
     """Returns the model on the first of `engines` that takes it; the last one's refusal is raised."""
     *candidates, last = engines
     for name in candidates:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
+
+from strop.report.tables import add_row as _add
+from strop.report.tables import new_table as _table
 
 Document = Mapping[str, Any]
 DASH = "-"
@@ -269,19 +272,6 @@ def verdict_sentence(document: Document) -> str:
         return f"Nothing gained: {name} stays on {document['baseline']}, as fast and as accurate as before; {accuracy}."
     speedup = interval(document["speedup"])
     return f"{name} as {document['label']} is {speedup} times as fast as {document['baseline']}; {accuracy}."
-
-
-def _table(title: str, columns: Sequence[str], *, left: Sequence[int], unbroken: Sequence[int] = ()) -> Table:
-    table = Table(title=Text(title), title_justify="left")
-    for index, name in enumerate(columns):
-        justify: Literal["left", "right"] = "left" if index in left else "right"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=index in unbroken)
-    return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    """Adds a row of plain text: to rich, `[batch, 3]` in a string would be markup, and vanish."""
-    table.add_row(*(Text(cell) for cell in cells))
 
 
 def _why(error: Document) -> str:
