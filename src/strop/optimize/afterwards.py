@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from strop.errors import StropError
+from strop.optimize.ablation import ablate
+from strop.optimize.curve_step import curve_of
 from strop.optimize.job import Job, Kept
 from strop.optimize.racing import Contender, contend, open_contender
 from strop.quality.contract import DataSet
@@ -49,7 +51,10 @@ Step = tuple[str, Callable[[Job, Confirmed], Mapping[str, object] | None]]
 The name is that of the fact in the study and of the key in the document.
 """
 
-STEPS: Sequence[Step] = ()
+STEPS: Sequence[Step] = (
+    ("ablation", ablate),
+    ("curve", curve_of),
+)
 """In this order: the first come to what is left of the budget first. Each looks at `job.budget.remaining` itself."""
 
 

@@ -119,11 +119,12 @@ def axes_for(
     threads: int,
     streams: Sequence[int] | None = None,
     batches: Sequence[int] | None = None,
+    largest_batch: int = LARGEST_BATCH,
 ) -> Axes:
     """Returns what a curve may vary; raises UsageError (`usage.bad-option`) for what this model or machine has not."""
     free = has_free_batch(inputs)
     chosen_streams = tuple(sorted(set(streams or streams_of(threads))))
-    chosen_batches = tuple(sorted(set(batches or (batches_to(LARGEST_BATCH) if free else (1,)))))
+    chosen_batches = tuple(sorted(set(batches or (batches_to(largest_batch) if free else (1,)))))
     if chosen_streams[-1] > threads:
         raise UsageError(
             "usage.bad-option",

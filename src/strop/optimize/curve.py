@@ -16,14 +16,14 @@ from typing import Protocol
 import numpy as np
 
 from strop.engines.contract import KnobValue
-from strop.measure.estimate import Estimate
+from strop.measure.clock import now
 from strop.measure.load import Throughput
-from strop.measure.statistics import mean_estimate, percentile
+from strop.measure.statistics import percentile
 from strop.measure.turns import wait_until_idle
 from strop.optimize.curve_grid import ROUNDS, Probe, cells_of, estimated_seconds, grow, round_seconds
 from strop.optimize.events import Event, Listener, nobody
 from strop.optimize.latency_limit import LatencyLimit
-from strop.optimize.sweet_spot import Axes, Cell, Point, sweet_spot, unmeasured_neighbours
+from strop.optimize.sweet_spot import Axes, Cell, Point, geometric_mean, sweet_spot, unmeasured_neighbours
 
 PERCENTILES = (50.0, 90.0, 99.0)
 EXTENSIONS = 4
@@ -59,7 +59,7 @@ class Served(Protocol):
 class Curve:
     """The points; the index of the sweet spot, None where no point keeps the limit; why no larger batch was measured.
 
-    stopped is by streams; estimated_seconds: what the rounds were expected to take.
+    stopped is by streams; estimated_seconds: what the rounds were expected to take, seconds: what they took.
     """
 
     points: tuple[Point, ...]
@@ -67,6 +67,7 @@ class Curve:
     limit: LatencyLimit | None
     stopped: Mapping[int, str]
     estimated_seconds: float
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -107,7 +108,9 @@ class Measuring:
                 expected = estimated_seconds(cells, self.probe, self.seconds, self.limit)
             words = f"{len(cells)} points, {ROUNDS} rounds: about {expected:.0f} s"
             self.on_event(Event("plan", words, data={"seconds": expected}))
+            began = now()
             self._rounds(cells)
+            seconds = now() - began
             spent_again = 0
             while more := self._edge():
                 if spent_again == EXTENSIONS or expected > largest_seconds:
@@ -116,14 +119,14 @@ class Measuring:
                 self.on_event(Event("stage", f"{len(more)} neighbours of the sweet spot"))
                 spot = self._points()[self._spot() or 0].cell
                 self._rounds([spot, *more])
-            return Curve(tuple(self._points()), self._spot(), self.limit, dict(self.probe.stopped), expected)
+            return Curve(tuple(self._points()), self._spot(), self.limit, dict(self.probe.stopped), expected, seconds)
 
     def _alone(self, streams: int, batch: int) -> float:
-        """Returns the seconds of a request alone: the shorter of two after a first one, which may compile."""
+        """Returns the seconds of a request alone: the shortest of three after a first one, which may compile."""
         self._set_batch(streams, batch)
         model = self.models[streams]
         model.block(1)
-        return min(model.block(2))
+        return min(model.block(3))
 
     def _automatic(self) -> Cell:
         """Opens the engine's own choice of streams; returns its point, with the requests in flight it advises."""
@@ -176,17 +179,5 @@ class Measuring:
 
 def _point(cell: Cell, runs: Mapping[int, Throughput], qs: Iterable[float]) -> Point:
     rates = {number: run.per_second.point for number, run in runs.items()}
-    spread = mean_estimate(list(rates.values()))
     latencies = np.concatenate([run.latencies for run in runs.values()])
-    throughput = Estimate(spread.point, max(0.0, spread.low), spread.high, spread.level, spread.n, "mean of rounds")
-    return Point(cell, throughput, tuple(percentile(latencies, q) for q in qs), rates)
-
-
-def ratio(one: Point, other: Point) -> Estimate | None:
-    """Returns how many times the throughput of `other` the first gives, from the rounds both took part in."""
-    shared = sorted(one.rates.keys() & other.rates.keys())
-    if len(shared) < 2:
-        return None
-    logs = mean_estimate(np.log([one.rates[number] / other.rates[number] for number in shared]))
-    point, low, high = (float(np.exp(value)) for value in (logs.point, logs.low, logs.high))
-    return Estimate(point, low, high, logs.level, logs.n, "ratio")
+    return Point(cell, geometric_mean(list(rates.values())), tuple(percentile(latencies, q) for q in qs), rates)

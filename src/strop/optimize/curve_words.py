@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from strop.measure.estimate import Estimate
-from strop.optimize.curve import PERCENTILES, Curve, ratio
-from strop.optimize.sweet_spot import Cell, Point, quicker_equals
+from strop.optimize.curve import PERCENTILES, Curve
+from strop.optimize.sweet_spot import Cell, Point, quicker_equals, ratio
 
 
 def curve_to_json(curve: Curve, *, engine: str, precision: str) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def curve_to_json(curve: Curve, *, engine: str, precision: str) -> dict[str, Any
         "words": " ".join(f"{sentence}." for sentence in sentences(curve)),
         "sentences": sentences(curve),
         "estimated_seconds": round(curve.estimated_seconds, 1),
+        "seconds": round(curve.seconds, 1),
     }
 
 
@@ -28,7 +29,8 @@ def sentences(curve: Curve) -> list[str]:
     if curve.spot is not None:
         found += [_quicker(curve.points, curve.spot, index) for index in quicker_equals(curve.points, curve.spot)[:1]]
     found += [*_streams(curve.points), *_batching(curve.points)]
-    return [*found, *dict.fromkeys(f"no larger batch was tried: {why}" for why in curve.stopped.values())]
+    stopped = (f"{_streams_words(count)}: no larger batch was tried, {why}" for count, why in curve.stopped.items())
+    return [*found, *stopped]
 
 
 def batching_ratio(points: Sequence[Point]) -> tuple[Point, Point, Estimate] | None:
@@ -71,7 +73,7 @@ def _spot(curve: Curve) -> str:
 def _quicker(points: Sequence[Point], spot: int, index: int) -> str:
     other = points[index]
     return (
-        f"{other.cell} gives {_interval(other.throughput)}, as much as far as can be told, and answers sooner "
+        f"{other.cell} gives {_interval(other.throughput)}, about as much, and answers sooner "
         f"({_percentile(other, 50.0)} against {_percentile(points[spot], 50.0)})"
     )
 
@@ -125,4 +127,12 @@ def _percentile(point: Point, q: float) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
-    return f"{estimate.point:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
+    return "{} ({} to {})".format(*(_number(value) for value in (estimate.point, estimate.low, estimate.high)))
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _streams_words(count: int) -> str:
+    return "1 stream" if count == 1 else f"{count} streams"

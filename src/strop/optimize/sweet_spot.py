@@ -7,11 +7,13 @@ measured ones, and `unmeasured_neighbours` says which are still to be measured b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from strop.measure.estimate import Estimate
-from strop.measure.statistics import Percentile
+from strop.measure.statistics import Percentile, mean_estimate
 from strop.optimize.latency_limit import LatencyLimit
 
 
@@ -98,18 +100,34 @@ def unmeasured_neighbours(spot: Cell, axes: Axes, known: Collection[Cell]) -> li
     return [cell for cell in axes.neighbours(spot) if cell not in known]
 
 
-def quicker_equals(points: Sequence[Point], spot: int, *, factor: float = 0.8) -> list[int]:
-    """Returns the points that answer markedly sooner than the sweet spot, and give as much as far as can be told.
+def quicker_equals(points: Sequence[Point], spot: int, *, factor: float = 0.8, margin: float = 0.05) -> list[int]:
+    """Returns the points that answer markedly sooner than the sweet spot and give as much, best throughput first.
 
-    As much: the intervals of the throughputs overlap; sooner: the median latency is at most `factor` of the spot's.
+    As much: in the rounds both were in, at most `margin` less, and not less for sure; sooner: the median latency is at
+    most `factor` of the spot's.
     """
     best = points[spot]
-    found: Iterable[int] = (
-        index
-        for index, point in enumerate(points)
-        if index != spot and point.throughput.high >= best.throughput.low and _median(point) <= factor * _median(best)
-    )
-    return sorted(found, key=lambda index: _median(points[index]))
+    found = []
+    for index, point in enumerate(points):
+        times = ratio(point, best) if index != spot and _median(point) <= factor * _median(best) else None
+        if times is not None and times.high >= 1 and times.point >= 1 - margin:
+            found.append(index)
+    return sorted(found, key=lambda index: -points[index].throughput.point)
+
+
+def geometric_mean(rates: Sequence[float]) -> Estimate:
+    """Returns the mean of positive figures on a log scale, where an interval of few of them stays above 0."""
+    logs = mean_estimate(np.log(rates))
+    point, low, high = (float(np.exp(value)) for value in (logs.point, logs.low, logs.high))
+    return Estimate(point, low, high, logs.level, logs.n, "geometric mean")
+
+
+def ratio(one: Point, other: Point) -> Estimate | None:
+    """Returns how many times the throughput of `other` the first gives, from the rounds both took part in."""
+    shared = sorted(one.rates.keys() & other.rates.keys())
+    if len(shared) < 2:
+        return None
+    return geometric_mean([one.rates[number] / other.rates[number] for number in shared])
 
 
 def _median(point: Point) -> float:

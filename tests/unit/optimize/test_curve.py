@@ -14,11 +14,11 @@ from strop.measure.load import Throughput
 from strop.model.specs import TensorSpec
 from strop.optimize import curve as curve_module
 from strop.optimize.benchmark_curve import axes_for, check_curve_options, has_free_batch, parse_counts
-from strop.optimize.curve import Curve, Measuring, ratio
+from strop.optimize.curve import Curve, Measuring
 from strop.optimize.curve_grid import ROUNDS, Probe, batches_to, estimated_seconds, grow, round_seconds, streams_of
 from strop.optimize.curve_words import batching_ratio, curve_to_json, sentences
 from strop.optimize.latency_limit import LatencyLimit
-from strop.optimize.sweet_spot import Axes, Cell, meets
+from strop.optimize.sweet_spot import Axes, Cell, meets, ratio
 
 INPUTS = {"x": np.zeros((1, 4), np.float32)}
 

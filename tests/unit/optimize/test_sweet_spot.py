@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,8 +64,11 @@ def test_of_equal_throughputs_the_quicker_one_is_the_spot() -> None:
 
 
 def test_a_point_that_gives_as_much_and_answers_sooner_is_named() -> None:
-    points = [point(Cell(1, 1, 1), 198, 5.0), point(Cell(1, 1, 2), 200, 10.0), point(Cell(2, 1, 1), 150, 4.0)]
+    as_much = replace(point(Cell(1, 1, 1), 198, 5.0), rates={0: 204.0, 1: 194.0})
+    points = [as_much, point(Cell(1, 1, 2), 200, 10.0), point(Cell(2, 1, 1), 150, 4.0)]
     assert quicker_equals(points, 1) == [0]
+    # Every round says that it gives less: that is no noise.
+    assert quicker_equals([point(Cell(1, 1, 1), 198, 5.0), *points[1:]], 1) == []
 
 
 @given(

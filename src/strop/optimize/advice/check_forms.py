@@ -1,0 +1,127 @@
+"""Other forms of the model on the fastest engine: 8 bits, sparse weights, 16-bit floats."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from strop.compiler.probe import attainable
+from strop.engines.registry import engines
+from strop.errors import LimitError, StropError
+from strop.machine import machine
+from strop.measure.estimate import Speedup
+from strop.measure.turns import Turn
+from strop.model.half_precision import in_half_precision
+from strop.model.model import Model
+from strop.model.random_inputs import make_inputs
+from strop.model.weights import with_zeros
+from strop.optimize.advice.commands import BASELINE
+from strop.optimize.advice.examination import Examination
+from strop.optimize.advice.prediction import predict_int8
+from strop.optimize.advice.situation import SPARSE_SHARE, Int8Figure
+from strop.quality.contract import DataSet
+from strop.quality.data import open_data
+from strop.quality.split import evenly_spread
+from strop.quantize.config import config_for
+from strop.quantize.quantize import quantize_model
+
+RANDOM_SAMPLES = 4
+CALIBRATION_SAMPLES = 100
+JUDGED_SAMPLES = 200
+
+
+def check_baseline(examination: Examination) -> None:
+    """Finds `baseline_words` and `near_chance`: what the model reaches on labelled data."""
+    if examination.data is None or examination.judge is None or not examination.judge.needs_labels:
+        return
+    with ExitStack() as stack:
+        remote = examination.open(stack, BASELINE)
+        found = examination.judge.baseline(remote, _few(examination, examination.data))
+    examination.found["baseline_words"] = found.words
+    examination.found["near_chance"] = found.near_chance
+
+
+def check_int8(examination: Examination) -> None:
+    """Finds `int8`: the prediction, noted before anything is quantized, then speed and, with data, accuracy."""
+    if examination.model.is_quantized or examination.int8_operators == 0:
+        return
+    rates, here = attainable(), machine()
+    rate = rates.int8[here.isa] / rates.flops[here.isa] if here.isa in rates.int8 else None
+    bound = examination.found.get("bound")
+    busy = bound.operations / bound.call if bound is not None and bound.operations is not None else 1.0
+    predicted = predict_int8(examination.int8_mac_share, rate, busy_share=busy)
+    engine = examination.best
+    examination.found["int8"] = Int8Figure(engine, predicted, rate, None)
+    data = _calibration(examination)
+    try:
+        form = quantize_model(examination.model, data, samples=len(data), config=config_for(engine)).model
+        with ExitStack() as stack:
+            before = examination.open(stack, engine)
+            after = examination.open(stack, engine, form)
+            speedup = examination.race({"f32": before, "int8": after})["int8"].speedup
+            count = len(data) if examination.data is not None else 0
+            figure = Int8Figure(engine, predicted, rate, speedup, count, len(examination.data or ()))
+            examination.found["int8"] = figure
+            if examination.data is not None and examination.judge is not None:
+                judged = examination.judge.judge(before, after, _few(examination, examination.data))
+                examination.found["int8"] = Int8Figure(
+                    engine,
+                    predicted,
+                    rate,
+                    speedup,
+                    count,
+                    len(examination.data),
+                    "kept" if judged.within else "lost",
+                    judged.words,
+                )
+    except StropError as error:
+        examination.not_measured["int8"] = error.in_a_line
+
+
+def check_sparsity(examination: Examination) -> None:
+    """Finds `sparse`: the model with most weights zero against the model as it is."""
+    with ExitStack() as stack:
+        sparse = with_zeros(examination.model, SPARSE_SHARE)
+        turns: dict[str, Turn] = {
+            "as it is": examination.open(stack, examination.best),
+            "sparse": examination.open(stack, examination.best, sparse),
+        }
+        examination.found["sparse"] = examination.race(turns)["sparse"].speedup
+
+
+def check_half_precision(examination: Examination) -> None:
+    """Finds `half`: the model in float16 against float32, on the baseline and on OpenVINO where it is there."""
+    if examination.model.is_quantized:
+        raise LimitError("limit.budget", "the model is quantized", hint="give the float model")
+    half = in_half_precision(examination.model)
+    found = {}
+    names = [name for name in (BASELINE, "openvino") if engines()[name].available().available]
+    for name in names:
+        try:
+            found[name] = _half_on(examination, name, half)
+        except StropError as error:
+            examination.not_measured["half"] = f"{name}: {error.in_a_line}"
+    examination.found["half"] = found
+
+
+def _half_on(examination: Examination, engine: str, half: Model) -> Speedup:
+    with ExitStack() as stack:
+        turns: dict[str, Turn] = {
+            "f32": examination.open(stack, engine),
+            "f16": examination.open(stack, engine, half),
+        }
+        return examination.race(turns)["f16"].speedup
+
+
+def _calibration(examination: Examination) -> DataSet:
+    """Returns the user's samples as far as time allows, else random ones: speed does not depend on the ranges."""
+    if examination.data is None:
+        shapes = {name: array.shape for name, array in examination.inputs.items()}
+        samples = [make_inputs(examination.model, shapes=shapes, seed=seed) for seed in range(RANDOM_SAMPLES)]
+        return open_data(samples, inputs=examination.model.inputs)
+    affordable = int(0.2 * examination.budget.remaining / (4 * examination.request_seconds + 1e-9))
+    return evenly_spread(examination.data, max(2, min(CALIBRATION_SAMPLES, affordable)))
+
+
+def _few(examination: Examination, data: DataSet) -> DataSet:
+    affordable = int(0.2 * examination.budget.remaining / (3 * examination.request_seconds + 1e-9))
+    return evenly_spread(data, max(2, min(JUDGED_SAMPLES, affordable)))
