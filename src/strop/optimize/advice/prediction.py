@@ -12,8 +12,8 @@ def predict_int8(mac_share: float | None, rate: float | None, *, busy_share: flo
     costs extra, so a measured figure lies below it.
 
     Example:
-        >>> predict_int8(0.9, 4.0)
-        3.076923076923077
+        >>> round(predict_int8(0.9, 4.0), 2)
+        3.08
     """
     if mac_share is None or rate is None or rate <= 0:
         return None
