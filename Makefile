@@ -1,6 +1,7 @@
 # The commands of the README, and those of people who work on Strop. Everything lives in .venv.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+WORKERS ?= 2
 BIN := .venv/bin
 DEMO_MODEL := rapidocr-onnxruntime==1.4.4
 
@@ -9,8 +10,14 @@ DEMO_MODEL := rapidocr-onnxruntime==1.4.4
 demo: .venv/installed .venv/demo-model  ## the main job on a real model: reads text from images, faster, no character lost
 	$(BIN)/strop demo --output demo
 
+# Tests that start whole commands, or look at the machine or the clock, come after the others, one at a time.
+ALONE := tests/end_to_end tests/unit/measure
+
+# Bytecode is kept, whatever the environment says: the tests start hundreds of fresh processes.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/developed .venv/demo-model  ## the whole test suite
-	$(BIN)/python -m pytest -m "not long and not torch"
+	@$(BIN)/python -m pytest -m "not long and not torch" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%); first=$$?; \
+	$(BIN)/python -m pytest -m "not long and not torch" $(ALONE) && exit $$first
 
 test-long: .venv/developed .venv/demo-model  ## what takes longer: every zoo model, kill series, 1000 examples
 	STROP_HYPOTHESIS=long $(BIN)/python -m pytest -m "not torch" --timeout 3600
