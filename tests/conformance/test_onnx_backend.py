@@ -8,6 +8,8 @@ from collections import Counter
 import pytest
 from tests.conformance.onnx_backend import COUNTS, MUST_COVER, Outcome, document, node_tests, run_tests
 
+pytestmark = pytest.mark.timeout(900)  # 1,900 models are compiled, for the first test of them
+
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:

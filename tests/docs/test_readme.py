@@ -20,6 +20,7 @@ from strop.testing.models import Weights
 from strop.testing.models import model as build
 
 README = Path(__file__).parents[2] / "README.md"
+pytestmark = pytest.mark.timeout(900)  # every command, one after the other
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from strop.compiler.isa import get_isa
 from strop.compiler.link import link
 from strop.compiler.machine_code import generate
-from strop.errors import EngineError
+from strop.engines.compile import compile
+from strop.errors import EngineError, UsageError
+from strop.testing import models
 
 GENERIC = get_isa("generic")
 CALLS_OUT = "declare void @cosf()\ndefine void @f() {\n  call void @cosf()\n  ret void\n}"
@@ -29,3 +33,16 @@ def test_code_that_needs_something_from_outside() -> None:
     assert (error.code, error.what, error.got) == ("engine.machine-code", "a symbol is defined nowhere", "cosf")
     assert error.expected == "no symbol from outside"
     assert "engine onnxruntime runs it meanwhile" in error.hint
+
+
+def test_a_size_of_the_cache_that_is_none_is_said_before_anything_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STROP_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("STROP_CACHE_SIZE", "much")
+    with pytest.raises(UsageError) as raised:
+        compile(models.multilayer_perceptron(), engine="native")
+    error = raised.value
+    assert (error.code, error.what, error.got) == ("usage.bad-option", "STROP_CACHE_SIZE is no size", "much")
+    assert error.hint == "STROP_CACHE_SIZE=2G, or leave it unset for 1G"
+    assert not (tmp_path / "cache").exists()

@@ -75,7 +75,7 @@ def limit_bytes() -> int:
     text = os.environ.get("STROP_CACHE_SIZE", "").strip()
     if not text:
         return _LIMIT
-    match = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", text, re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,15})\s*([KMG]?)(i?B)?", text, re.IGNORECASE)
     if match is None:
         raise UsageError(
             "usage.bad-option",

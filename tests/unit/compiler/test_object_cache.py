@@ -225,7 +225,7 @@ def test_the_limit_is_read_from_the_environment(text: str, size: int, monkeypatc
     assert limit_bytes() == size
 
 
-@pytest.mark.parametrize("text", ["much", "-1", "1.5G", "2T"])
+@pytest.mark.parametrize("text", ["much", "-1", "1.5G", "2T", "9" * 5000])
 def test_a_limit_that_is_no_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STROP_CACHE_SIZE", text)
     with pytest.raises(UsageError) as raised:

@@ -47,7 +47,13 @@ class Caches(NamedTuple):
 
     @classmethod
     def of(cls, settings: Mapping[str, KnobValue]) -> Caches:
-        """Returns the folder that the setting `cache` names, else the user's cache folder."""
+        """Returns the folder that the setting `cache` names, else the user's cache folder.
+
+        Raises UsageError `usage.bad-option` where STROP_CACHE_SIZE is no size: now, not when all is compiled.
+        """
+        from strop.compiler.cache_folder import limit_bytes
+
+        limit_bytes()
         return cls(Path(str(settings["cache"])) if "cache" in settings else cache_directory())
 
     @property
