@@ -16,6 +16,7 @@ from strop.errors import StropError
 
 COMMANDS = (
     "optimize",
+    "report",
     "compare",
     "benchmark",
     "quantize",
