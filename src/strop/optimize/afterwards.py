@@ -15,6 +15,7 @@ from strop.errors import StropError
 from strop.optimize.ablation import ablate
 from strop.optimize.curve_step import curve_of
 from strop.optimize.job import Job, Kept
+from strop.optimize.layers import layers
 from strop.optimize.racing import Contender, contend, open_contender
 from strop.quality.contract import DataSet
 from strop.runtime.remote import open_remote_bundle
@@ -54,6 +55,7 @@ The name is that of the fact in the study and of the key in the document.
 STEPS: Sequence[Step] = (
     ("ablation", ablate),
     ("curve", curve_of),
+    ("layers", layers),
 )
 """In this order: the first come to what is left of the budget first. Each looks at `job.budget.remaining` itself."""
 

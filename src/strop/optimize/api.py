@@ -11,7 +11,7 @@ from typing import Any, Literal
 from strop import __version__
 from strop.engines.registry import engines as known_engines
 from strop.engines.registry import get_engine
-from strop.errors import UsageError
+from strop.errors import FileError, UsageError
 from strop.machine import machine
 from strop.model.load import Source, load_model
 from strop.model.model import Model
@@ -128,11 +128,8 @@ def optimize(
         document = {
             **facts,
             **found,
-            "bundle": str(path),
-            "bundle_bytes": path.stat().st_size,
+            **_ending(job),
             "study": str(study.path),
-            "warnings": narrator.warnings,
-            "seconds": round(limit.elapsed, 1),
             "plan": study.facts()["plan"],
             "trials": study.trials(),
             "decisions": study.decisions(),
@@ -141,6 +138,22 @@ def optimize(
         stack.close()
         study.close()
     return OptimizeResult(path, study.path, document)
+
+
+def _ending(job: Job) -> dict[str, object]:
+    """Returns what is known at the end only, and records it; a study that cannot take it costs nothing else."""
+    ending = {
+        "bundle": str(job.output),
+        "bundle_bytes": job.output.stat().st_size,
+        "warnings": job.narrator.warnings,
+        "seconds": round(job.budget.elapsed, 1),
+    }
+    try:
+        for name, fact in ending.items():
+            job.study.fact(name, fact)
+    except FileError as error:
+        job.narrator.warn(f"the study goes without its end: {error.in_a_line}")
+    return ending
 
 
 def _judge(

@@ -185,4 +185,7 @@ def _first_inferences(job: Job, bundle: Path) -> dict[str, object]:
     except StropError as error:
         job.narrator.warn(f"no first inference: {error.in_a_line}")
         return {"first_inference_ms": None}
-    return {"first_inference_ms": {"before": before.total_ms, "after": after.total_ms}}
+    return {
+        "first_inference_ms": {"before": before.total_ms, "after": after.total_ms},
+        "first_inference_stages_ms": {"before": before.parts_ms, "after": after.parts_ms},
+    }

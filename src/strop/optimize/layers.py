@@ -33,7 +33,8 @@ def layers(job: Job, confirmed: Confirmed) -> Mapping[str, object] | None:
     """Returns `engine`, `threads`, `rows`, `foreign` and `words`; None where the time is short.
 
     A row has name, kind, ms, share (of all rows), percent_of_limit and bound ("arithmetic" or "memory"), the
-    last two None where they are not known. foreign: the segments that the engine `native` leaves to another, also among the rows.
+    last two None where they are not known. foreign: the segments that `native` leaves to another
+    engine, which are among the rows, too.
     """
     spec, settings = confirmed.form.spec, confirmed.report["settings"]
     if job.budget.remaining < LEAST_SECONDS + 2 * job.opening_seconds(spec.engine):

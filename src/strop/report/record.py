@@ -113,6 +113,11 @@ class Record:
         return positive_figure(self.confirmation.get("speedup"))
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What the run warned of."""
+        return [text for value in items(self.facts.get("warnings")) if (text := words(value))]
+
+    @property
     def tried(self) -> Sequence[Trial]:
         """The trials without the baseline."""
         return self.trials[1:]

@@ -41,8 +41,8 @@ def key_figures(record: Record) -> list[KeyFigure]:
     cells += _accuracy(record)
     first = mapping(record.confirmation.get("first_inference_ms"))
     cells.append(_plain("first inference", positive(first.get("before")), positive(first.get("after")), "ms"))
-    memory = (positive(record.side(side).get("peak_memory_mb")) for side in SIDES)
-    cells.append(_plain("peak memory", *memory, "MB"))
+    before, after = (positive(record.side(side).get("peak_memory_mb")) for side in SIDES)
+    cells.append(_plain("peak memory", before, after, "MB"))
     return cells
 
 

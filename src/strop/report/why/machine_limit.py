@@ -26,7 +26,7 @@ def explain(record: Record) -> Explanation | None:
             "machine limit",
             "The machine is nearly at its limit: little is left to gain with the same arithmetic.",
             evidence,
-            "less arithmetic (a smaller or pruned model, a smaller input, INT8 where accuracy allows it), or a faster machine",
+            "less arithmetic (a smaller or pruned model, a smaller input, INT8), or another machine",
         )
     return Explanation(
         "machine limit",

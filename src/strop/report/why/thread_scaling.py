@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strop.report.phrases import confidence, ratio_interval, significant, times_as
+from strop.report.phrases import confidence, ratio_interval, times_as
 from strop.report.reading import Figure, count, mapping
 from strop.report.record import Record, Trial
 from strop.report.why.contract import Explanation
@@ -36,10 +36,7 @@ def explain(record: Record) -> Explanation | None:
             f"{ratio_interval(gain)} times as fast ({confidence(gain)})",
             f"{many / few:g} would be the most",
         ),
-        "several requests at once: one stream a core gives more inferences per second (`--objective throughput`); layers "
-        f"of {significant(_latency(trial))} ms together leave little to divide"
-        if _latency(trial)
-        else "several requests at once: one stream a core gives more inferences per second (`--objective throughput`)",
+        "several requests at once: one stream a core gives more inferences per second (`--objective throughput`)",
     )
 
 
@@ -64,7 +61,3 @@ def _threads(record: Record, trial: Trial) -> int | None:
     if not trial.settings:
         return count(mapping(record.facts.get("machine")).get("cores"))
     return count(trial.settings.get("threads"))
-
-
-def _latency(trial: Trial) -> float:
-    return trial.latency_ms.point if trial.latency_ms and trial.latency_ms.point < 1 else 0.0
