@@ -9,7 +9,7 @@ import functools
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from strop.report.record import Record
 from strop.report.sections.accuracy import accuracy
@@ -58,9 +58,18 @@ def _style() -> Markup:
     return Markup(files("strop.report").joinpath("templates", "style.css").read_text("utf8"))
 
 
+def _code(words: str) -> Markup:
+    """Returns words with what stands between backticks as code; all of it escaped."""
+    parts = words.split("`")
+    if len(parts) % 2 == 0:
+        return escape(words)
+    tags = (Markup("<code>{}</code>") if index % 2 else Markup("{}") for index in range(len(parts)))
+    return Markup("").join(tag.format(part) for tag, part in zip(tags, parts, strict=True))
+
+
 @functools.cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("strop.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -68,3 +77,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = _code
+    return environment

@@ -17,6 +17,8 @@ HEIGHT = 92.0
 _FOOT = 22.0
 """Below the curve: the median with its interval."""
 _POINTS = 160
+_NAME = 0.11
+"""Of the width, what the name of a percentile takes on a phone."""
 
 
 def density_row(
@@ -39,11 +41,16 @@ def density_row(
     ]
     parts.append(_curve(scale, samples, floor))
     parts.append(tag("line", class_="floor", x1="0%", x2="100%", y1=floor, y2=floor))
-    for name, value in percentiles:
+    free = 0.0
+    for name, value in sorted(percentiles, key=lambda pair: -pair[1]):
         if scale.holds(value):
-            place = percent(scale.at(value))
+            at = scale.at(value)
+            place = percent(at)
             parts.append(tag("line", class_="percentile", x1=place, x2=place, y1=floor - 14, y2=floor))
-            parts.append(tag("text", name, class_="tick", x=place, y=floor - 18, text_anchor="middle"))
+            # The farthest has its name in any case, the others where it does not cover that.
+            if not free or at < free - _NAME:
+                parts.append(tag("text", name, class_="tick", x=place, y=floor - 18, text_anchor="middle"))
+                free = at
     if median is not None:
         parts.append(interval_mark(scale, median, floor + _FOOT / 2, kind=kind))
     return drawing(*parts, height=HEIGHT, label=label, class_=f"row density {kind}")

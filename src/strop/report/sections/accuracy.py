@@ -85,7 +85,7 @@ def _before_after(metric: MetricWords, before: Figure, after: Figure, held: Mapp
     rows_ = [
         AccuracyRow(
             which,
-            metric.name,
+            "",
             interval_row(
                 scale,
                 one,
@@ -114,9 +114,9 @@ def _drop(metric: MetricWords, held: Mapping[str, Any]) -> Plot | None:
         loss = Figure(-difference.point, -difference.high, -difference.low, difference.level, difference.n)
     ends = [loss.low, loss.high, 0.0] + ([limit] if limit is not None else [])
     scale = scale_of(ends, from_zero=False)
-    said = f"loss: {metric.difference(loss.point)}, {metric.difference(loss.low)} to {metric.difference(loss.high)}"
+    ends_said = f"{metric.difference(loss.low).removesuffix(' points')} to {metric.difference(loss.high)}"
+    said = f"loss: {metric.difference(loss.point)}, {ends_said}"
     chart = interval_row(scale, loss, label=said, kind="after", reference=0.0, limit=limit)
-    ends_said = f"{metric.difference(loss.low)} to {metric.difference(loss.high)}"
     note = f"The loss on the same samples, paired ({confidence(loss)}). The dashed line is no loss"
     note += f", the solid one the limit of {metric.size(limit)}." if limit is not None else "."
     row = AccuracyRow("loss", "paired", chart, metric.difference(loss.point), ends_said)

@@ -13,6 +13,9 @@ from strop.report.phrases import TIMES, ratio, ratio_interval, sentence, times_a
 from strop.report.reading import Figure, mapping, number, positive_figure, rows, words
 from strop.report.record import Record
 
+_HEIGHT = 42.0
+"""As the two lines of figures beside it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -117,7 +120,7 @@ def _from_trials(record: Record) -> Gains | None:
 def _bar(scale: Scale, how: str, figure: Figure, name: str) -> Bar:
     text = f"{name}{f', {how}' if how else ''}: {ratio(figure.point)}, {ratio_interval(figure)}"
     kind = "after" if figure.low > 1 else "hollow"
-    chart = interval_row(scale, figure, label=text, kind=kind, reference=1.0)
+    chart = interval_row(scale, figure, label=text, kind=kind, reference=1.0, height=_HEIGHT)
     return Bar(how, chart, ratio(figure.point), ratio_interval(figure))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from strop.report.metric_words import metric_words
 from strop.report.phrases import counted
 from strop.report.reading import count, mapping, number
 from strop.report.record import Record
@@ -22,10 +23,14 @@ def explain(record: Record) -> Explanation | None:
         return None
     if bound <= limit:
         return None
+    metric = metric_words(accuracy)
     needed = count(accuracy.get("needed_n"))
     return Explanation(
         "accuracy uncertain",
         "The accuracy limit is kept on these samples, but they are too few to certify it.",
-        (f"{counted(n, 'sample')}: with 95 % confidence the drop is at most {bound:.3g}, the limit is {limit:.3g}",),
+        (
+            f"{counted(n, 'sample')}: with 95 % confidence it loses at most {metric.size(bound)}",
+            f"the limit is {metric.size(limit)}",
+        ),
         f"about {counted(needed, 'confirmation sample')}" if needed else "many more samples, or a form that loses less",
     )
