@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,10 @@ class MetricWords:
             return significant(abs(value))
         points = f"{100 * abs(value):.2f}".rstrip("0").rstrip(".")
         return f"{points} point{'' if points == '1' else 's'}"
+
+    def at_most(self, value: float) -> str:
+        """Returns an upper bound of a loss without its sign, rounded up: a bound must not look better than it is."""
+        return self.size(math.ceil(max(0.0, value) * 1e4 - 1e-6) / 1e4 if self.is_fraction else max(0.0, value))
 
     def difference(self, value: float) -> str:
         """Returns a difference with its sign."""

@@ -21,6 +21,7 @@ class Decision:
     words: str
     trial: str = ""
     command: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,9 @@ def decision_of(row: object) -> Decision:
     if isinstance(row, str):
         return Decision(words(row))
     held = mapping(row)
-    return Decision(words(held.get("words")), words(held.get("key")), words(held.get("command")))
+    return Decision(
+        words(held.get("words")), words(held.get("key")), words(held.get("command")), words(held.get("made"))
+    )
 
 
 def record_of(document: Mapping[str, Any]) -> Record:

@@ -84,6 +84,27 @@ def test_the_verdict_comes_first_with_its_interval_and_the_accuracy() -> None:
     assert "within the limit of 1 point, not certified" in words
 
 
+def test_a_vague_interval_claims_its_low_end_only() -> None:
+    contents = study_documents.whole()
+    contents["facts"]["confirmation"]["speedup"] |= {"point": 3.9, "low": 1.76, "high": 9.1}
+    words = read(contents).words
+    assert "net runs at least 1.76 times as fast as before." in words
+    assert "3.90 times is the middle of 1.76 to 9.10" in words
+
+
+def test_a_bound_is_never_rounded_below_the_limit_it_exceeds() -> None:
+    contents = study_documents.whole()
+    contents["facts"]["confirmation"]["accuracy"]["bound"] = 0.0100386
+    assert "at most 1.01 points" in read(contents).words
+
+
+def test_what_limits_the_speed_comes_first_where_nothing_was_gained() -> None:
+    words = read(STATES["nothing gained"]).words
+    assert words.index("What would change it") < words.index("Speed, before and after")
+    words = read(STATES["whole"]).words
+    assert words.index("What would change it") > words.index("Speed, before and after")
+
+
 def test_the_whole_study_is_on_the_page() -> None:
     words = read(STATES["whole"]).words
     for expected in (

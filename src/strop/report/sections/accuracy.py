@@ -129,7 +129,7 @@ def _words(metric: MetricWords, held: Mapping[str, Any]) -> str:
     if drop is None or bound is None:
         return ""
     lost = "Nothing was lost" if drop <= 0 else f"{metric.size(drop)} lost"
-    return f"{lost}; with 95 % confidence at most {metric.size(max(0.0, bound))}."
+    return f"{lost}; with 95 % confidence at most {metric.at_most(bound)}."
 
 
 def _status(record: Record, held: Mapping[str, Any]) -> str:

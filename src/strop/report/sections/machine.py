@@ -61,6 +61,7 @@ def run_rows(record: Record) -> Pairs:
             ", ".join(f"{words(k)} {_shown(v)}" for k, v in mapping(record.confirmation.get("settings")).items()),
         ),
         ("seed", words(record.facts.get("seed"))),
+        ("last decision", record.decisions[-1].made[:16].replace("T", " ") if record.decisions else ""),
         ("took", f"{seconds:.0f} s" if seconds else ""),
         ("Strop", words(record.facts.get("strop"))),
     )

@@ -9,6 +9,9 @@ from strop.report.phrases import confidence, counted, percent, ratio, ratio_inte
 from strop.report.reading import count, figure, mapping, number, words
 from strop.report.record import Record
 
+VAGUE = 1.5
+"""Where an interval's high end is more than this many times its low end, the point alone would claim too much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -44,14 +47,19 @@ def verdict(record: Record) -> Verdict:
     assert speedup is not None
     what = "does " if record.objective == "throughput" else "runs "
     rest = " as many inferences per second as before." if record.objective == "throughput" else " as fast as before."
+    is_vague = speedup.high > VAGUE * speedup.low
+    strong = f"at least {times_as(speedup.low)}" if is_vague else times_as(speedup.point)
     measured = (
         f"{ratio_interval(speedup)} times ({confidence(speedup)}), measured on the saved bundle in fresh processes "
         "that took turns."
     )
+    if is_vague:
+        measured = (
+            f"The machine was noisy: {times_as(speedup.point)} is the middle of {ratio_interval(speedup)} "
+            f"({confidence(speedup)}), measured on the saved bundle in fresh processes that took turns."
+        )
     now = f"Before: {record.baseline}. Now: {record.label}."
-    return Verdict(
-        f"{record.name} {what}", times_as(speedup.point), rest, (measured, accuracy_sentence(record), now), "gained"
-    )
+    return Verdict(f"{record.name} {what}", strong, rest, (measured, accuracy_sentence(record), now), "gained")
 
 
 def accuracy_sentence(record: Record) -> str:
@@ -76,7 +84,7 @@ def accuracy_sentence(record: Record) -> str:
         return f"{text}."
     limit = number(accuracy.get("limit"))
     if record.confirmation.get("certified") is True:
-        return f"{text}; with 95 % confidence it loses at most {metric.size(max(0.0, bound))}: certified."
+        return f"{text}; with 95 % confidence it loses at most {metric.at_most(bound)}: certified."
     if limit is not None:
         return f"{text}: within the limit of {metric.size(limit)}, not certified by so few samples."
     return f"{text}."

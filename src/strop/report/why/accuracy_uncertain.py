@@ -29,7 +29,7 @@ def explain(record: Record) -> Explanation | None:
         "accuracy uncertain",
         "The accuracy limit is kept on these samples, but they are too few to certify it.",
         (
-            f"{counted(n, 'sample')}: with 95 % confidence it loses at most {metric.size(bound)}",
+            f"{counted(n, 'sample')}: with 95 % confidence it loses at most {metric.at_most(bound)}",
             f"the limit is {metric.size(limit)}",
         ),
         f"about {counted(needed, 'confirmation sample')}" if needed else "many more samples, or a form that loses less",
