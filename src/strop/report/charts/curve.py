@@ -64,6 +64,8 @@ def curve(
     for point in points:
         x, y = percent(across.at(point.across)), height(point.up)
         kind = "spot sweet" if point.is_emphasized else "spot"
-        parts.append(tag("circle", class_=kind, cx=x, cy=y, r=11 if point.is_emphasized else 9))
+        parts.append(
+            tag("circle", class_=kind, cx=x, cy=y, r=(11 if point.is_emphasized else 9) if len(points) <= 12 else 8)
+        )
         parts.append(tag("text", str(point.number), class_=f"{kind} number", x=x, y=y + 4, text_anchor="middle"))
     return drawing(*parts, height=HEIGHT, label=label, class_="plane")

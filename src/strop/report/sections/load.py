@@ -11,7 +11,7 @@ from markupsafe import Markup
 from strop.report.charts.curve import Point, curve
 from strop.report.charts.scale import scale_of
 from strop.report.phrases import NOT_MEASURED, interval, sentence, significant
-from strop.report.reading import Figure, count, figure, mapping, number, positive, positive_figure, rows, words
+from strop.report.reading import Figure, count, figure, items, mapping, number, positive, positive_figure, rows, words
 from strop.report.record import Record
 
 _PERCENTILES = ("p50", "p90", "p99")
@@ -32,9 +32,10 @@ class LoadRow:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The curve and its table; across: which percentile the heights are."""
+    """The curve and its table; details: what else it says, in sentences; height_is: which percentile is drawn up."""
 
     words: str
+    details: Sequence[str]
     chart: Markup
     rows: Sequence[LoadRow]
     height_is: str
@@ -63,7 +64,12 @@ def load(record: Record) -> Load | None:
         )
         for index, (row, found) in enumerate(points, 1)
     ]
-    return Load(sentence(words(fact.get("words"))), _chart(points, height_is, emphasized), shown, height_is)
+    said = [sentence(text) for one in items(fact.get("sentences")) if (text := words(one))]
+    if not said:
+        said = [sentence(words(fact.get("words")))]
+    limit = words(fact.get("limit"))
+    details = [*said[1:], *([f"The limit: {limit}."] if limit else [])]
+    return Load(said[0], details, _chart(points, height_is, emphasized), shown, height_is)
 
 
 def _chart(
