@@ -1,5 +1,5 @@
-"""Turns what a run found into what people read: tables and sentences. A pure function of the documents.
+"""Turns what a run found into what people read: tables, sentences, a page. A pure function of the documents.
 
-Does: rich tables for a terminal. Does not: measure, decide, or read anything but the document it is given.
-Start reading at: `text.py`.
+Does: rich tables for a terminal; the page of a study, with its charts and why-slow rules (`why/`, one a file). Does not: measure, decide, or read anything but the document it is given.
+Start reading at: `text.py`; for the page `page.py`, then `sections/`.
 """

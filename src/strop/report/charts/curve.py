@@ -12,6 +12,7 @@ from strop.report.charts.scale import Scale
 from strop.report.charts.svg import drawing, percent, tag
 
 HEIGHT = 320.0
+_MANY = 12
 _TOP, _FOOT = 22.0, 40.0
 
 
@@ -61,11 +62,10 @@ def curve(
                 height=HEIGHT,
             )
         )
+    radius = 9 if len(points) <= _MANY else 7.5
     for point in points:
         x, y = percent(across.at(point.across)), height(point.up)
         kind = "spot sweet" if point.is_emphasized else "spot"
-        parts.append(
-            tag("circle", class_=kind, cx=x, cy=y, r=(11 if point.is_emphasized else 9) if len(points) <= 12 else 8)
-        )
+        parts.append(tag("circle", class_=kind, cx=x, cy=y, r=radius + 2 * point.is_emphasized))
         parts.append(tag("text", str(point.number), class_=f"{kind} number", x=x, y=y + 4, text_anchor="middle"))
     return drawing(*parts, height=HEIGHT, label=label, class_="plane")
