@@ -53,9 +53,9 @@ The name is that of the fact in the study and of the key in the document.
 """
 
 STEPS: Sequence[Step] = (
+    ("layers", layers),
     ("ablation", ablate),
     ("curve", curve_of),
-    ("layers", layers),
 )
 """In this order: the first come to what is left of the budget first. Each looks at `job.budget.remaining` itself."""
 

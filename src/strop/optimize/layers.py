@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strop.errors import NotSupportedError, StropError
+from strop.errors import LimitError, NotSupportedError, StropError
 from strop.machine import machine
 from strop.measure.worker import Worker
 
@@ -24,21 +24,28 @@ if TYPE_CHECKING:
     from strop.optimize.job import Job
 
 PROFILE_SECONDS = 2.0
-LEAST_SECONDS = 5.0
-"""Below so much left of the budget nothing is profiled."""
+LEAST_SECONDS = 4.0
+"""What profiling takes beside the start of a worker."""
 FACTORY = "strop.optimize.layers:open_explainer"
 
 
 def layers(job: Job, confirmed: Confirmed) -> Mapping[str, object] | None:
-    """Returns `engine`, `threads`, `rows`, `foreign` and `words`; None where the time is short.
+    """Returns `engine`, `threads`, `rows`, `foreign` and `words`; None where the engine has no profile.
 
     A row has name, kind, ms, share (of all rows), percent_of_limit and bound ("arithmetic" or "memory"), the
     last two None where they are not known. foreign: the segments that `native` leaves to another
-    engine, which are among the rows, too.
+    engine, which are among the rows, too. Raises LimitError (`limit.budget`) where the time is short.
     """
     spec, settings = confirmed.form.spec, confirmed.report["settings"]
-    if job.budget.remaining < LEAST_SECONDS + 2 * job.opening_seconds(spec.engine):
-        return None
+    needed = LEAST_SECONDS + 1.5 * job.opening_seconds(spec.engine)
+    if job.budget.remaining < needed:
+        raise LimitError(
+            "limit.budget",
+            "no time is left to time its operations",
+            got=f"{max(0.0, job.budget.remaining):.0f} s left",
+            expected=f"about {needed:.0f} s",
+            hint="give a larger --budget, or run `strop explain`",
+        )
     threads = max(1, int(settings.get("threads") or 1) // int(settings.get("streams") or 1))
     if spec.engine == "native" and spec.batch == 1:
         try:

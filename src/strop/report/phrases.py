@@ -71,6 +71,16 @@ def percent(value: float, digits: int = 0) -> str:
     return f"{100 * value:.{digits}f}{NARROW}%"
 
 
+def file_size(count: float) -> str:
+    """Returns bytes in the unit that suits them.
+
+    Example:
+        >>> file_size(74400), file_size(4571867)
+        ('74.4 kB', '4.57 MB')
+    """
+    return f"{significant(count / 1e6)} MB" if count >= 1e6 else f"{significant(count / 1e3)} kB"
+
+
 def times_as(value: float) -> str:
     """Returns `2.02 times`; `twice` and its like hide how exact a figure is."""
     return f"{ratio(value).removesuffix(TIMES)} times"

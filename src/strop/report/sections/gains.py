@@ -71,7 +71,12 @@ def _from_ablation(record: Record) -> Gains:
     shown = [figure for _, _, pairs, _ in found for _, figure in pairs if figure] + ([together] if together else [])
     scale = scale_of_ratios(end for figure in shown for end in (figure.low, figure.high))
     steps = [
-        Step(name, text, [_bar(scale, how, figure, name) for how, figure in pairs if figure], why_not)
+        Step(
+            name,
+            "" if text == why_not else text,
+            [_bar(scale, how, figure, name) for how, figure in pairs if figure],
+            why_not,
+        )
         for name, text, pairs, why_not in found
     ]
     if together is not None:

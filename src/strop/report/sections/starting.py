@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from strop.report.charts.bars import divided_bar, filled_bar
-from strop.report.phrases import percent, significant
+from strop.report.phrases import file_size, percent, significant
 from strop.report.reading import mapping, number, positive, words
 from strop.report.record import SIDES, Record
 
@@ -51,7 +51,7 @@ def starting(record: Record) -> Starting | None:
     if not starts and not memory:
         return None
     size = positive(record.facts.get("bundle_bytes"))
-    return Starting(starts, memory, f"{significant(size / 1e6)} MB" if size else "")
+    return Starting(starts, memory, file_size(size) if size else "")
 
 
 def _starts(record: Record, whats: Mapping[str, str]) -> list[Start]:
