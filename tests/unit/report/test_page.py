@@ -105,6 +105,12 @@ def test_what_limits_the_speed_comes_first_where_nothing_was_gained() -> None:
     assert words.index("What would change it") > words.index("Speed, before and after")
 
 
+def test_a_batch_is_told_where_latencies_are_compared() -> None:
+    contents = study_documents.whole()
+    contents["trials"][4]["trial"]["batch"] = 4
+    assert "A request of the new form holds 4 samples." in read(contents).words
+
+
 def test_the_whole_study_is_on_the_page() -> None:
     words = read(STATES["whole"]).words
     for expected in (

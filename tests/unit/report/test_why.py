@@ -144,5 +144,17 @@ def test_an_uncertified_accuracy_says_how_many_samples_it_takes() -> None:
     assert "accuracy uncertain" not in found(study_documents.nothing_gained())
 
 
+def test_int8_without_time_or_without_a_form_is_not_said_to_be_inaccurate() -> None:
+    contents = study_documents.nothing_gained()
+    contents["decisions"] = ["INT8 for native dropped: the budget's share for the search is used up (1% done)"]
+    said = found(contents)
+    assert not {"INT8 refused", "INT8 missing"} & set(said)
+    assert said["budget used up"].evidence == tuple(contents["decisions"])
+    contents["decisions"] = ["INT8 for native dropped: nothing in the model can be quantized"]
+    said = found(contents)
+    assert not {"INT8 refused", "budget used up"} & set(said)
+    assert said["INT8 missing"].evidence == tuple(contents["decisions"])
+
+
 def test_forms_that_were_not_tried_are_named() -> None:
     assert found(study_documents.whole())["budget used up"].evidence == ("native int8, threads 1",)

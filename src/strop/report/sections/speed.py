@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -52,6 +52,9 @@ def speeds(record: Record) -> list[Speed]:
     throughput = _speed(
         record, "throughput", "inferences per second", record.throughput("before"), record.throughput("after")
     )
+    batch = next((trial.batch for trial in reversed(record.trials) if trial.label == record.label), 1)
+    if latency is not None and batch > 1:
+        latency = replace(latency, note=f"A request of the new form holds {batch} samples. {latency.note}")
     both = [latency, throughput] if record.objective == "latency" else [throughput, latency]
     return [one for one in both if one is not None]
 

@@ -10,7 +10,7 @@ def explain(record: Record) -> Explanation | None:
     """Speaks up where INT8 was dropped for its accuracy, before or after it was timed, and none was handed over."""
     if record.gained and record.confirmation.get("precision") == "int8":
         return None
-    evidence = [one.words for one in record.decisions if one.words.startswith("INT8 for") and " dropped" in one.words]
+    evidence = [one.words for one in record.decisions if " dropped before it was timed: " in one.words]
     evidence += [
         f"{trial.label}: {trial.reason}"
         for trial in record.trials
@@ -25,6 +25,6 @@ def explain(record: Record) -> Explanation | None:
         "INT8 refused",
         "INT8 was tried, and cost more accuracy than the limit allows.",
         tuple(dict.fromkeys(evidence)),
-        "a looser limit (--max-drop) where the application bears it, more calibration samples, float32 for the most "
+        "a looser limit (`--max-drop`) where the application bears it, more calibration samples, float32 for the most "
         "sensitive layers, or quantization-aware training",
     )

@@ -27,5 +27,5 @@ def explain(record: Record) -> Explanation | None:
         "noise",
         "The machine was too noisy to tell some forms apart.",
         tuple(evidence),
-        "a quiet machine (`strop doctor` says how quiet it is), or a longer --budget: intervals shrink with time",
+        "a quiet machine (`strop doctor` says how quiet it is), or a longer `--budget`: intervals shrink with time",
     )
