@@ -144,7 +144,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
         seconds = made.confirmed.get(label, made.speeds.get(label, 0.002))
         return Remote(seconds, made.answer(label), made.log, f"bundle {label}", made.clock)
 
-    first = SimpleNamespace(total_ms=10.0)
+    first = SimpleNamespace(total_ms=10.0, parts_ms={"import": 1.0})
     monkeypatch.setattr(job.Job, "write", write)
     monkeypatch.setattr(search, "open_contender", made.open)
     monkeypatch.setattr("strop.optimize.trials.open_contender", made.open)
