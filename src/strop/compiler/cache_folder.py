@@ -28,6 +28,9 @@ _ROOM: Final = 0.9  # eviction goes on down to this share of the limit, so that 
 _ENTRY: Final = re.compile(r"[0-9a-f]{16,64}(\.[a-z]+)?")
 _PART: Final = re.compile(r".*\.part")
 _HOUR: Final = 3600.0
+_LOOKED: Final = "looked"
+_LOOK_SECONDS: Final = 60.0
+"""For so long nobody looks again at a cache that was less than half full: to fill it up takes longer."""
 _COUNTS: Final = "counts"
 _COUNTS_BYTES: Final = 1 << 16
 
@@ -64,6 +67,7 @@ def clear_cache() -> dict[str, int]:
                 removed, size = removed + 1, size + entry.size
         for path in [*_named(folder, _PART), folder / _COUNTS]:
             path.unlink(missing_ok=True)
+    (cache_directory() / _LOOKED).unlink(missing_ok=True)
     return {"entries": removed, "bytes": size}
 
 
@@ -95,6 +99,8 @@ def trim(folder: Path | None = None) -> None:
     """
     folder = cache_directory() if folder is None else folder
     limit = limit_bytes()
+    if _was_half_empty(folder / _LOOKED, limit):
+        return
     for kind in KINDS:
         for path in _named(folder / kind, _PART):
             with contextlib.suppress(OSError):
@@ -103,6 +109,8 @@ def trim(folder: Path | None = None) -> None:
     entries = sorted((entry for kind in _EVICTED for entry in _entries(folder / kind)), key=lambda entry: entry.used)
     size = sum(entry.size for entry in entries)
     if size <= limit:
+        with contextlib.suppress(OSError):
+            (folder / _LOOKED).write_text(str(size), encoding="ascii")
         return
     for entry in entries:
         if size <= limit * _ROOM:
@@ -110,6 +118,18 @@ def trim(folder: Path | None = None) -> None:
         with contextlib.suppress(OSError):
             entry.path.unlink()
             size -= entry.size
+
+
+def _was_half_empty(note: Path, limit: int) -> bool:
+    """Whether somebody has just looked at the whole cache, and noted that it is less than half full.
+
+    Looking takes ten microseconds an entry: of thousands, longer than compiling a small kernel.
+    """
+    try:
+        age = seconds_since_epoch() - note.stat().st_mtime
+        return 0 <= age < _LOOK_SECONDS and int(note.read_text(encoding="ascii")) < limit // 2
+    except (OSError, ValueError):
+        return False
 
 
 def mark_used(path: Path, *, step: float = _HOUR) -> None:

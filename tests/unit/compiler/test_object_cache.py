@@ -193,6 +193,37 @@ def test_parts_of_interrupted_writers_go_after_an_hour(cache: ObjectCache, root:
     assert not part.exists()
 
 
+def test_a_cache_just_found_half_empty_is_not_looked_through_again(
+    cache: ObjectCache, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put(KEY, bytes(2000))
+    trim(root)
+    old = cache.folder / "tmpabc.part"
+    old.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    trim(root)
+    assert old.exists()
+    monkeypatch.setenv("STROP_CACHE_SIZE", "3K")  # more than half full by that
+    trim(root)
+    assert not old.exists() and entry(cache).exists()
+    monkeypatch.setenv("STROP_CACHE_SIZE", "1K")
+    trim(root)
+    assert not entry(cache).exists()
+
+
+def test_a_look_at_the_cache_is_good_for_a_minute(cache: ObjectCache, root: Path) -> None:
+    cache.put(KEY, bytes(2000))
+    trim(root)
+    old = cache.folder / "tmpabc.part"
+    old.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    os.utime(root / "looked", (1e9, 1e9))
+    trim(root)
+    assert not old.exists()
+    clear_cache()
+    assert not (root / "looked").exists()
+
+
 def test_the_document_says_what_is_there(cache: ObjectCache, root: Path) -> None:
     assert describe_cache()["bytes"] == 0
     cache.put(KEY, bytes(1000))
