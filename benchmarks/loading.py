@@ -52,7 +52,6 @@ class Figure:
     unit: str
     limit: float | None
     cache: Callable[[], Path]
-    bytecode: Path
     samples: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
@@ -61,7 +60,7 @@ class Figure:
         """Takes one sample in a fresh process, just after the probe's rate."""
         probe.block(1)
         self.rates.append(probe.rates[-1])
-        found = ask_child(self.ask(), self.cache(), self.bytecode)
+        found = ask_child(self.ask(), self.cache())
         self.samples.append(found[self.what] * {"s": 1.0, "ms": 1e3, "us": 1e6}[self.unit])
         self.memory_mb.append(found["peak_mb"])
 
@@ -79,10 +78,9 @@ class Figure:
         }
 
 
-def ask_child(question: Mapping[str, str], cache: Path, bytecode: Path) -> dict[str, float]:
-    """Returns what a fresh process answers that has these folders for Strop's cache and for Python's bytecode."""
-    environment = os.environ | {"STROP_CACHE_DIR": str(cache), "PYTHONPYCACHEPREFIX": str(bytecode)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+def ask_child(question: Mapping[str, str], cache: Path) -> dict[str, float]:
+    """Returns what a fresh process answers that has this cache folder; it keeps its modules' bytecode."""
+    environment = os.environ | {"STROP_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, str(CHILD), *(f"{name}={value}" for name, value in question.items())]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -96,7 +94,7 @@ class Workplace:
 
     def __init__(self, folder: Path, engine: str):
         self.folder, self.engine = folder, engine
-        self.cache, self.bytecode = folder / "cache", folder / "bytecode"
+        self.cache = folder / "cache"
         self._numbers = iter(range(1_000_000))
 
     def empty_cache(self) -> Path:
@@ -149,7 +147,7 @@ def figures(place: Workplace, wanted: Sequence[str]) -> list[Figure]:
     def figure(
         name: str, ask: Callable[[], dict[str, str]], what: str, unit: str, limit: float, *, empty: bool = False
     ) -> Figure:
-        return Figure(name, ask, what, unit, limit, place.empty_cache if empty else place.warm_cache, place.bytecode)
+        return Figure(name, ask, what, unit, limit, place.empty_cache if empty else place.warm_cache)
 
     def compiled() -> dict[str, str]:
         return place.question("resnet50", "compile")
@@ -213,7 +211,7 @@ def main(words: Sequence[str] | None = None) -> int:
         place, probe = Workplace(Path(folder), options.engine), Probe()
         wanted = figures(place, options.kinds or kinds)
         for figure in wanted:  # fills the cache, stamps the bundles, brings the files into memory
-            ask_child(figure.ask(), figure.cache(), figure.bytecode)
+            ask_child(figure.ask(), figure.cache())
         for number in range(options.repeats):
             for figure in wanted:
                 figure.measure(probe)

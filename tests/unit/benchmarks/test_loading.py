@@ -13,11 +13,9 @@ from benchmarks.loading_child import Refusal
 
 def test_a_figure_is_the_tenth_percentile_with_the_probes_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(np.arange(11) / 1000)
-    monkeypatch.setattr(
-        loading, "ask_child", lambda question, cache, bytecode: {"total": next(answers), "peak_mb": 7.0}
-    )
+    monkeypatch.setattr(loading, "ask_child", lambda question, cache: {"total": next(answers), "peak_mb": 7.0})
     probe = Probe(lambda: 2e9)
-    figure = loading.Figure("a load", dict, "total", "ms", 3.0, lambda: Path("cache"), Path("bytecode"))
+    figure = loading.Figure("a load", dict, "total", "ms", 3.0, lambda: Path("cache"))
     for _ in range(11):
         figure.measure(probe)
     found = figure.to_json()
