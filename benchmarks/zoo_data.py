@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import random
@@ -54,3 +55,31 @@ def write_imagenet_labels(path: Path) -> Path:
     rows = [line.split(",") for line in lines if line.strip()]
     path.write_text("path,label\n" + "".join(f"{name.strip()},{int(label)}\n" for name, label in rows))
     return path
+
+
+def digits(count: int = 3000) -> Labelled:
+    """MNIST digits, 0 to 255, [1, 1, 28, 28]."""
+    with gzip.open(_data() / "mnist5k" / "mnist_5k.csv.gz", "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.float32)
+    np.random.default_rng(0).shuffle(table)
+    for row in table[:count]:
+        yield row[:784].reshape(1, 1, 28, 28), int(row[784])
+
+
+def photographs(count: int = 300) -> Iterator[dict[str, np.ndarray]]:
+    """ImageNet images as the segmentation network takes them, uint8 [1, 513, 513, 3]; no labels."""
+    from PIL import Image
+
+    folder = _data() / "imagenet_val1300"
+    names = [line.split(",")[0].strip() for line in (folder / "dataset.txt").read_text().splitlines() if line.strip()]
+    random.Random(0).shuffle(names)
+    for name in names[:count]:
+        image = Image.open(folder / name).convert("RGB").resize((513, 513), Image.Resampling.BILINEAR)
+        yield {"MobilenetV2/MobilenetV2/input": np.asarray(image)[None]}
+
+
+def text_lines(count: int = 400) -> Iterator[tuple[np.ndarray, str]]:
+    """The demo's rendered lines with their text, [1, 3, 48, width]."""
+    from strop.demo import lines
+
+    yield from lines(count)
