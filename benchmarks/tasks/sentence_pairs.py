@@ -44,7 +44,7 @@ class SentencePairs:
 
         def encode(text: str) -> dict[str, np.ndarray]:
             found = tokenizer.encode(text)
-            columns = {"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}
+            columns = {"input_ids": found.ids, "attention_mask": found.attention_mask}
             return {name: np.array([values], np.int64) for name, values in columns.items()}
 
         lines = (zoo / "data" / "stsb" / "sts-test.csv").read_text(encoding="utf8").splitlines()
@@ -60,7 +60,7 @@ class SentencePairs:
 
 
 def _embed(run, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    tokens = next(iter(run(inputs).values()))[0]
+    tokens = next(value for value in run(inputs).values() if value.ndim == 3)[0]
     mask = inputs["attention_mask"][0][:, np.newaxis]
     return (tokens * mask).sum(axis=0) / mask.sum()
 
