@@ -11,7 +11,7 @@ demo: .venv/installed .venv/demo-model  ## the main job on a real model: reads t
 	$(BIN)/strop demo --output demo
 
 # Tests that start whole commands, or look at the machine or the clock, come after the others, one at a time.
-ALONE := tests/end_to_end tests/unit/measure
+ALONE := tests/end_to_end tests/unit/measure tests/docs/test_readme.py
 
 # Bytecode is kept, whatever the environment says: the tests start hundreds of fresh processes.
 test: export PYTHONDONTWRITEBYTECODE :=
