@@ -6,7 +6,8 @@ from the model's arithmetic and bytes. Measured in a worker: a crash there costs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,15 @@ from strop.measure.worker import Worker
 
 if TYPE_CHECKING:
     from strop.compiler.probe import Attainable
-    from strop.engines.contract import OperationTime
     from strop.model.cost import NodeCost
+    from strop.model.model import Model
     from strop.optimize.afterwards import Confirmed
     from strop.optimize.job import Job
 
 PROFILE_SECONDS = 2.0
 LEAST_SECONDS = 4.0
 """What profiling takes beside the start of a worker."""
+_MULTIPLIES = re.compile(r"conv|matmul|gemm|fullyconnected|lstm|gru|rnn|einsum", re.I)
 FACTORY = "strop.optimize.layers:open_explainer"
 
 
@@ -137,11 +139,14 @@ def _profiled(job: Job, confirmed: Confirmed, threads: int) -> dict[str, object]
         except StropError:
             costs = {}
     limits = attainable() if costs else None
+    idle = {name for row in profile if row.status == "NOT_RUN" for name in row.origin}
+    fused = _fused_before(confirmed.form.model, idle)
     rows = []
     for one in ran:
-        limit, bound = _limit([costs[name] for name in one.origin if name in costs], limits, threads)
+        origin = list(dict.fromkeys([*one.origin, *(name for own in one.origin for name in fused(own))]))
+        limit, bound = _limit(one.kind, [costs[name] for name in origin if name in costs], limits, threads)
         percent = None if limit is None else 100 * limit / (one.milliseconds / 1e3)
-        rows.append(_row(_name(one), one.kind, one.milliseconds, percent, bound if percent is not None else None))
+        rows.append(_row(_name(one.name, origin, costs), one.kind, one.milliseconds, percent, bound))
     words = f"{spec.engine}'s own profile on {_threads(threads)}, the mean of {repeats} requests; profiling has a cost."
     if limits is not None:
         words += (
@@ -151,14 +156,41 @@ def _profiled(job: Job, confirmed: Confirmed, threads: int) -> dict[str, object]
     return _fact(spec.engine, threads, rows, words, [])
 
 
-def _limit(costs: Sequence[NodeCost], attainable: Attainable | None, threads: int) -> tuple[float | None, str | None]:
+def _fused_before(model: Model, not_run: Set[str]) -> Callable[[str], list[str]]:
+    """Returns a function that gives the nodes that went into a node: those before it that did not run by themselves.
+
+    An engine may call a fused operation by its last node only.
+    """
+    nodes = {node.name: node for node in model.to_proto().graph.node}
+    makers = {output: node.name for node in nodes.values() for output in node.output if output}
+
+    def before(name: str) -> list[str]:
+        found: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            node = nodes.get(waiting.pop())
+            makers_of_inputs = [makers[one] for one in node.input if one in makers] if node is not None else []
+            new = [maker for maker in makers_of_inputs if maker in not_run and maker not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return list(found)
+
+    return before
+
+
+def _limit(
+    kind: str, costs: Sequence[NodeCost], attainable: Attainable | None, threads: int
+) -> tuple[float | None, str | None]:
     """Returns the least seconds of an operation that stands for these nodes, and what bounds it; None where unknown.
 
-    What lies between fused nodes need not be moved, so the bytes are those of the largest node alone.
+    What lies between fused nodes need not be moved, so the bytes are those of the largest node alone. An operation of
+    a kind that multiplies, but of nodes that do not (or the other way round), is not what its name says: unknown.
     """
     known = [cost for cost in costs if cost.macs is not None]
     rate = attainable.flops.get(machine().isa) if attainable else None
     if attainable is None or not known or not rate:
+        return None, None
+    if bool(_MULTIPLIES.search(kind)) != any(cost.macs for cost in known):
         return None, None
     arithmetic = 2 * sum(cost.macs or 0 for cost in known) / rate
     size = max((cost.bytes_read or 0) + (cost.bytes_written or 0) for cost in known)
@@ -182,12 +214,13 @@ def _in_a_request(sample: Mapping[str, np.ndarray], batch: int) -> dict[str, np.
     return {name: np.concatenate([array] * batch) if batch > 1 else array for name, array in sample.items()}
 
 
-def _name(row: OperationTime) -> str:
-    """Returns the name of the node it came from, and how many more it stands for."""
-    if not row.origin:
-        return row.name
-    more = len(row.origin) - 1
-    return row.origin[0] + (f" and {more} more" if more else "")
+def _name(own: str, origin: Sequence[str], costs: Mapping[str, NodeCost]) -> str:
+    """Returns the name of the node with most arithmetic that it came from, and how many more it stands for."""
+    if not origin:
+        return own
+    main = max(origin, key=lambda name: costs[name].macs or 0 if name in costs else 0)
+    more = len(origin) - 1
+    return main + (f" and {more} more" if more else "")
 
 
 def _row(name: str, kind: str, ms: float, percent: float | None, bound: str | None) -> dict[str, object]:
