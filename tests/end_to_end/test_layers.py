@@ -33,7 +33,7 @@ def test_the_operations_of_an_engine_add_up_and_have_limits(tmp_path: Path, engi
         return _Opened(remote)
 
     job: Any = SimpleNamespace(
-        budget=SimpleNamespace(remaining=1000.0, patience=lambda: 100.0),
+        budget=SimpleNamespace(remaining=1000.0, elapsed=0.0, patience=lambda: 100.0),
         opening_seconds=lambda name: 1.0,
         timed_inputs=[inputs],
         saved=lambda saved: path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,18 @@ from strop.measure.worker import Worker
 
 if TYPE_CHECKING:
     from strop.compiler.probe import Attainable
+    from strop.engines.contract import OperationTime
+    from strop.engines.remote import RemoteModel
     from strop.model.cost import NodeCost
     from strop.model.model import Model
     from strop.optimize.afterwards import Confirmed
     from strop.optimize.job import Job
 
-PROFILE_SECONDS = 2.0
+PROFILE_SECONDS = 0.05
+"""Of requests in one profile, about: short, so that few are interrupted."""
+PROFILES = 9
+LONGEST_SECONDS = 6.0
+"""Of all profiles together; each starts the engine anew."""
 LEAST_SECONDS = 4.0
 """What profiling takes beside the start of a worker."""
 _MULTIPLIES = re.compile(r"conv|matmul|gemm|fullyconnected|lstm|gru|rnn|einsum", re.I)
@@ -122,10 +129,9 @@ def _profiled(job: Job, confirmed: Confirmed, threads: int) -> dict[str, object]
     from strop.model.cost import node_costs
 
     spec, inputs = confirmed.form.spec, _in_a_request(job.timed_inputs[0], confirmed.form.spec.batch)
-    repeats = int(min(50, max(3, PROFILE_SECONDS / max(confirmed.form.latency.point * spec.batch, 1e-6))))
     try:
         with confirmed.open_after(job) as opened:
-            profile = opened.remote.profile(inputs, repeats=repeats)
+            profile, times = _several_profiles(job, opened.remote, inputs, confirmed.form.latency.point * spec.batch)
     except NotSupportedError:
         return None
     ran = [row for row in profile if row.status == "EXECUTED" and row.milliseconds > 0]
@@ -147,13 +153,33 @@ def _profiled(job: Job, confirmed: Confirmed, threads: int) -> dict[str, object]
         limit, bound = _limit(one.kind, [costs[name] for name in origin if name in costs], limits, threads)
         percent = None if limit is None else 100 * limit / (one.milliseconds / 1e3)
         rows.append(_row(_name(one.name, origin, costs), one.kind, one.milliseconds, percent, bound))
-    words = f"{spec.engine}'s own profile on {_threads(threads)}, the mean of {repeats} requests; profiling has a cost."
+    words = f"{spec.engine}'s own profile on {_threads(threads)}, the median of {times} profiles; profiling has a cost."
     if limits is not None:
         words += (
             " The limit is the longer of the arithmetic and the bytes of what the operation came from, at "
             f"{_times_threads(threads)}what one thread attains here."
         )
     return _fact(spec.engine, threads, rows, words, [])
+
+
+def _several_profiles(
+    job: Job, remote: RemoteModel, inputs: Mapping[str, np.ndarray], seconds: float
+) -> tuple[list[OperationTime], int]:
+    """Returns a profile with the median time of each operation, and how many profiles that is the median of.
+
+    An engine's profile is a mean, which a single interruption spoils.
+    """
+    repeats = int(min(20, max(2, PROFILE_SECONDS / max(seconds, 1e-6))))
+    began = job.budget.elapsed
+    found = [remote.profile(inputs, repeats=repeats)]
+    while len(found) < PROFILES and (len(found) + 1) * (job.budget.elapsed - began) / len(found) < LONGEST_SECONDS:
+        found.append(remote.profile(inputs, repeats=repeats))
+    same = [profile for profile in found if [row.name for row in profile] == [row.name for row in found[0]]]
+    rows = [
+        replace(row, milliseconds=float(np.median([profile[index].milliseconds for profile in same])))
+        for index, row in enumerate(found[0])
+    ]
+    return rows, len(same)
 
 
 def _fused_before(model: Model, not_run: Set[str]) -> Callable[[str], list[str]]:

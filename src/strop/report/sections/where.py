@@ -70,7 +70,9 @@ def where(record: Record) -> Where | None:
     note = layers.words
     if has_limits:
         note += " The solid part of a bar is what the operation would take at the machine's limit; the rest is room."
-    return Where(_words(layers), rows, rest, _kinds(layers), has_limits, note.strip())
+    return Where(
+        f"{_words(layers)} {_sum(record, layers)}".strip(), rows, rest, _kinds(layers), has_limits, note.strip()
+    )
 
 
 def _words(layers: Layers) -> str:
@@ -80,6 +82,15 @@ def _words(layers: Layers) -> str:
         if taken >= 0.5 * layers.ms:
             break
     return f"{counted(half, 'operation takes', 'operations take')} half of the time, of {len(layers.rows)} in all."
+
+
+def _sum(record: Record, layers: Layers) -> str:
+    """Returns what all operations take together, beside a request where that was confirmed on one sample."""
+    latency, batch = record.latency_ms("after"), record.best.batch if record.best else 1
+    together = f"Together they take {significant(layers.ms)} ms"
+    if latency is None or batch != 1:
+        return f"{together}."
+    return f"{together}; a request was confirmed at {significant(latency.point)} ms."
 
 
 def _kinds(layers: Layers) -> list[tuple[str, str, str]]:
