@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -78,6 +79,7 @@ def command(
     console.print(trials_table(result.document["trials"]))
     console.print(before_after_table(result.document))
     console.print(f"written: {result.bundle} and {result.study}", markup=False, soft_wrap=True)
+    console.print(f"a page of it: {shlex.join(['strop', 'report', str(result.study)])}", markup=False, soft_wrap=True)
     console.print(verdict_sentence(result.document), markup=False, soft_wrap=True)
     if json_:
         write_json(result.document)
