@@ -169,10 +169,25 @@ def whole() -> Contents:
             "words": "openvino's own profile.",
         },
         "slices": {
-            "words": "the worst group is tench",
-            "rows": [{"group": "tench", "n": 12, "before": 0.75, "after": 0.5}],
+            "by": "class",
+            "metric": "top1",
+            "total": 14,
+            "words": "tench lost most",
+            "rows": [
+                {"slice": "tench", "n": 60, "before": 0.75, "after": 0.5, "drop": 0.25, "low": 0.05, "high": 0.4},
+                {"slice": "goldfish", "n": 60, "before": 0.75, "after": 0.75, "drop": 0.0, "low": -0.1, "high": 0.1},
+                {"slice": "shark", "n": 4, "before": 0.5, "after": 0.75, "drop": -0.25, "low": None, "high": None},
+            ],
         },
-        "flips": {"words": "9 predictions changed", "rows": [{"key": "a.png", "target": 3, "before": 3, "after": 7}]},
+        "flips": {
+            "n": 600,
+            "total": 9,
+            "words": "9 of 600 predictions changed: 6 for the worse, 3 for the better, 0 with no change in score",
+            "rows": [
+                {"sample": "a.png", "change": "lost", "target": 3, "before": 3, "after": 7, "confidence_before": 0.97},
+                {"sample": "b.png", "change": "gained", "target": 1, "before": 7, "after": 1, "confidence_before": 0.4},
+            ],
+        },
     }
     trials = [
         trial("a1", "onnxruntime", "f32", None, "kept", "the baseline", latency_ms=estimate(4.0)),

@@ -9,6 +9,7 @@ from strop.report.reading import Figure
 NOT_MEASURED = "not measured"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+MINUS = "\N{MINUS SIGN}"
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -37,7 +38,7 @@ def signed(value: float, digits: int = 2) -> str:
     text = f"{abs(value):.{digits}f}"
     if not text.strip("0."):
         return text
-    return ("+" if value > 0 else "\N{MINUS SIGN}") + text
+    return ("+" if value > 0 else MINUS) + text
 
 
 def ratio(value: float) -> str:

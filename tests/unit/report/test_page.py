@@ -123,8 +123,12 @@ def test_the_whole_study_is_on_the_page() -> None:
         "What would change it",
         "no kernel for it",
         "strop replay net.study.db c3",
-        "tench",
+        "tench 75.00 % \u2192 50.00 %, n = 60",
+        "+25.00 +5.00 to +40.00",
+        "11 more in the study",
         "a.png",
+        "97 %",
+        "7 more in the study",
         "A CPU",
         "strop verify net.onnx net.strop --data images --labels labels.csv",
         "strop report net.study.db",
@@ -178,7 +182,8 @@ def test_hostile_names_stay_text() -> None:
     facts["layers"]["rows"][0]["name"] = facts["layers"]["rows"][0]["kind"] = HOSTILE
     facts["ablation"]["steps"][0]["name"] = facts["ablation"]["words"] = HOSTILE
     facts["curve"]["points"][0]["engine"] = facts["curve"]["words"] = HOSTILE
-    facts["slices"]["rows"][0] = {HOSTILE: HOSTILE}
+    facts["slices"]["rows"][0]["slice"] = facts["slices"]["metric"] = HOSTILE
+    facts["flips"]["rows"][0] = {HOSTILE: HOSTILE}
     for row in contents["trials"]:
         row["label"] = row["reason"] = row["status"] = row["against"] = HOSTILE
     for decision in contents["decisions"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,10 @@ from markupsafe import Markup
 from strop.report.charts.intervals import axis, interval_row
 from strop.report.charts.scale import scale_of
 from strop.report.metric_words import MetricWords, metric_words
-from strop.report.phrases import confidence, counted, percent, sentence, significant
-from strop.report.reading import Figure, count, figure, items, mapping, number, rows, words
+from strop.report.phrases import MINUS, confidence, counted, percent, significant
+from strop.report.reading import Figure, count, figure, mapping, number
 from strop.report.record import Record
-
-MOST_ROWS = 12
-"""Of slices and flips: the worst come first."""
+from strop.report.sections.changes import Slices, Table, flips, slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +38,14 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table of what lies behind: worst slices, or changed predictions; more: how many rows are left out."""
-
-    title: str
-    words: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    more: int
-
-
-@dataclass(frozen=True, slots=True)
 class Accuracy:
-    """The section: what it comes to, the plots, the tables."""
+    """The section: what it comes to, the plots, where it changed."""
 
     words: str
     status: str
     plots: Sequence[Plot]
-    tables: Sequence[Table]
+    slices: Slices | None
+    flips: Table | None
 
 
 def accuracy(record: Record) -> Accuracy | None:
@@ -65,10 +53,9 @@ def accuracy(record: Record) -> Accuracy | None:
     held = mapping(record.confirmation.get("accuracy"))
     if not held:
         return None
-    tables = [table for table in (_slices(record), _flips(record)) if table is not None]
     agreeing = figure(held.get("agreeing"))
     if agreeing is not None:
-        return Accuracy(*_agreement_words(held), [_agreement(held, agreeing)], tables)
+        return Accuracy(*_agreement_words(held), [_agreement(held, agreeing)], slices(record), flips(record))
     before, after = (figure(held.get(side)) for side in ("before", "after"))
     if before is None or after is None:
         return None
@@ -77,7 +64,7 @@ def accuracy(record: Record) -> Accuracy | None:
     drop = _drop(metric, held)
     if drop is not None:
         plots.append(drop)
-    return Accuracy(_words(metric, held), _status(record, held), plots, tables)
+    return Accuracy(_words(metric, held), _status(record, held), plots, slices(record), flips(record))
 
 
 def _before_after(metric: MetricWords, before: Figure, after: Figure, held: Mapping[str, Any]) -> Plot:
@@ -121,7 +108,7 @@ def _drop(metric: MetricWords, held: Mapping[str, Any]) -> Plot | None:
     note += f", the solid one the limit of {metric.size(limit)}." if limit is not None else "."
     row = AccuracyRow("loss", "paired", chart, metric.difference(loss.point), ends_said)
     factor = 100 if metric.is_fraction else 1
-    return Plot([row], axis(scale, lambda value: f"{factor * value:.3g}", emphasized=0.0), note)
+    return Plot([row], axis(scale, lambda value: f"{factor * value:.3g}".replace("-", MINUS), emphasized=0.0), note)
 
 
 def _words(metric: MetricWords, held: Mapping[str, Any]) -> str:
@@ -176,42 +163,5 @@ def _agreement_words(held: Mapping[str, Any]) -> tuple[str, str]:
     return said, "within the limit" if agreeing.point >= least else "limit exceeded"
 
 
-def _slices(record: Record) -> Table | None:
-    """Returns the groups whose accuracy suffered most, from the fact `slices`."""
-    return _table(record.facts.get("slices"), "Worst slices", ("rows", "slices", "worst", "groups"))
-
-
-def _flips(record: Record) -> Table | None:
-    """Returns the samples whose prediction changed, from the fact `flips`."""
-    return _table(record.facts.get("flips"), "Changed predictions", ("rows", "flips", "samples"))
-
-
-def _table(fact: object, title: str, names: Sequence[str]) -> Table | None:
-    """Returns the first list of objects that `fact` holds under one of `names` as a table."""
-    held = mapping(fact)
-    found = rows(fact) or next((rows(held.get(name)) for name in names if rows(held.get(name))), [])
-    said = sentence(words(held.get("words")))
-    if not found:
-        return Table(title, said, (), (), 0) if said else None
-    columns = [str(name) for name in dict.fromkeys(name for row in found[:MOST_ROWS] for name in row)]
-    shown = [[_cell(row.get(name)) for name in columns] for row in found[:MOST_ROWS]]
-    total = max(count(held.get("total")) or 0, len(found))
-    return Table(title, said, [name.replace("_", " ") for name in columns], shown, total - len(shown))
-
-
-def _cell(value: object) -> str:
-    held = figure(value)
-    if held is not None:
-        return f"{significant(held.point)} ({significant(held.low)} to {significant(held.high)})"
-    plain = number(value)
-    if plain is not None:
-        return str(int(plain)) if plain == int(plain) and abs(plain) < 1e9 else significant(plain)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if items(value):
-        return ", ".join(_cell(one) for one in items(value)[:8])
-    return words(value)[:200] or "\N{EN DASH}"
-
-
-def _marks(metric: MetricWords):  # type: ignore[no-untyped-def]
+def _marks(metric: MetricWords) -> Callable[[float], str]:
     return lambda value: percent(value, 1) if metric.is_fraction else f"{value:.4g}"
