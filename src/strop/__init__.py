@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from strop import measure as measure
     from strop.errors import StropError as StropError
+    from strop.measure.stages import stage as stage
     from strop.model.preprocess import Preprocess as Preprocess
     from strop.optimize.api import optimize as optimize
     from strop.quantize.api import quantize as quantize
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Preprocess", "StropError", "compile", "load", "measure", "optimize", "quantize"]
+__all__ = ["Preprocess", "StropError", "compile", "load", "measure", "optimize", "quantize", "stage"]
 
 _HOMES = {
     "Preprocess": "strop.model.preprocess",
     "StropError": "strop.errors",
     "compile": "strop.quantize.compiling",
     "load": "strop.runtime.load",
+    "stage": "strop.measure.stages",
 }
 """Where each public name lives; it is imported when it is first asked for, so that `import strop` stays light."""
 
@@ -41,7 +43,8 @@ def __getattr__(name: str) -> object:
         return import_module(f"strop.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'strop' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -30,7 +30,8 @@ def test_the_examples_of_a_module_run(name: str) -> None:
 
 
 def test_exactly_these_names_are_public() -> None:
-    assert sorted(strop.__all__) == ["Preprocess", "StropError", "compile", "load", "measure", "optimize", "quantize"]
+    names = ["Preprocess", "StropError", "compile", "load", "measure", "optimize", "quantize", "stage"]
+    assert sorted(strop.__all__) == names
     for name in strop.__all__:
         assert getattr(strop, name) is not None
 
@@ -43,6 +44,7 @@ def test_exactly_these_names_are_public() -> None:
         "strop.quantize.compiling:compile",
         "strop.runtime.load:load",
         "strop.measure.comparison:compare",
+        "strop.measure.stages:stage",
         "strop.model.preprocess:Preprocess",
         "strop.errors:StropError",
         *(f"strop.testing:{name}" for name in strop.testing.__all__),
