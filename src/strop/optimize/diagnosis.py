@@ -9,10 +9,12 @@ from strop import __version__
 from strop.compiler.probe import attainable
 from strop.engines.registry import engines
 from strop.machine import cache_directory, machine
+from strop.measure.contention import observe
 from strop.measure.noise import self_test
 from strop.optimize.events import Event, Listener, nobody
 
 SCHEMA = "strop.doctor/1"
+CONTENTION_SECONDS = 1.0
 
 
 def diagnose(*, noise_seconds: float = 10.0, rates: bool = False, on_event: Listener = nobody) -> dict[str, Any]:
@@ -38,6 +40,8 @@ def diagnose(*, noise_seconds: float = 10.0, rates: bool = False, on_event: List
     if rates:
         on_event(Event("stage", "measure what one thread attains"))
         measured = attainable().to_json()
+    on_event(Event("stage", "look for who else wants the cores"))
+    contention = observe(CONTENTION_SECONDS).to_json()
     noise = None
     if noise_seconds > 0:
         on_event(Event("stage", f"compare a kernel with itself for {noise_seconds:.0f} s"))
@@ -49,5 +53,6 @@ def diagnose(*, noise_seconds: float = 10.0, rates: bool = False, on_event: List
         "cache_directory": str(cache_directory()),
         "engines": found,
         "attainable": measured,
+        "contention": contention,
         "noise": noise,
     }

@@ -213,6 +213,7 @@ def doctor_tables(document: Document) -> list[Table]:
     tables = [pairs_table("machine", rows), engines]
     if document["attainable"]:
         tables.append(_rates_table(document["attainable"]))
+    tables.append(_contention_table(document["contention"]))
     noise = document["noise"]
     if noise:
         verdicts = ", ".join(f"{count} {name}" for name, count in noise["verdicts"].items() if count)
@@ -224,6 +225,16 @@ def doctor_tables(document: Document) -> list[Table]:
         }
         tables.append(pairs_table("noise", quiet | {f"advice {i}": text for i, text in enumerate(noise["advice"], 1)}))
     return tables
+
+
+def _contention_table(found: Document) -> Table:
+    rows: dict[str, object] = {
+        "cores busy with other processes": number(found["others"], 2),
+        "cores taken by the hypervisor": number(found["stolen"], 2),
+        "own threads without a core": number(found["ready"], 2),
+    }
+    findings = {f"warning {index}": text for index, text in enumerate(found["findings"], 1)}
+    return pairs_table(f"who wants the {found['cores']} cores, in {found['seconds']:.0f} s", rows | findings)
 
 
 def _rates_table(attainable: Document) -> Table:
