@@ -17,6 +17,7 @@ import numpy as np
 
 from strop.engines.checks import BufferCheck, InputCheck
 from strop.engines.contract import Inputs, KnobValue, OperationTime
+from strop.engines.thread_budget import lease_of
 from strop.errors import EngineError, NotSupportedError, UsageError
 from strop.loader.checks import buffer_error
 from strop.model.specs import TensorSpec
@@ -59,7 +60,8 @@ class CompiledBase(Generic[Slot]):
         stages: Mapping[str, float],
     ):
         self.engine, self.inputs, self.outputs = engine, inputs, outputs
-        self.settings: Mapping[str, KnobValue] = MappingProxyType({"engine": engine, **settings})
+        self.settings: Mapping[str, KnobValue] = MappingProxyType({"engine": engine, "share_cores": True, **settings})
+        self._lease = lease_of(self.settings)
         self.stages = dict(stages)
         self._output_names = tuple(spec.name for spec in outputs)
         self._arrays, self._buffers = InputCheck(inputs), BufferCheck(outputs)
@@ -81,8 +83,13 @@ class CompiledBase(Generic[Slot]):
         for buffer in buffers:  # an engine may write results while it still reads inputs
             arrays = [array.copy() if np.may_share_memory(array, buffer) else array for array in arrays]
         slot = self._take()
+        lease = self._lease
         try:
-            self._run_into(slot, arrays, buffers)
+            if lease is not None and lease.must_share:
+                with lease:
+                    self._run_into(slot, arrays, buffers)
+            else:
+                self._run_into(slot, arrays, buffers)
         finally:
             self._slots.put(slot)
 
@@ -116,6 +123,8 @@ class CompiledBase(Generic[Slot]):
         for _ in range(self._streams):
             self._slots.get()  # waits for a request that runs
         self._slots.put(None)
+        if self._lease is not None:
+            self._lease.close()
         self._release()
 
     def __enter__(self) -> Self:
@@ -149,8 +158,13 @@ class CompiledBase(Generic[Slot]):
 
     def _request(self, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
         slot = self._take()
+        lease = self._lease
         try:
-            results = self._run(slot, arrays)
+            if lease is not None and lease.must_share:
+                with lease:
+                    results = self._run(slot, arrays)
+            else:
+                results = self._run(slot, arrays)
         finally:
             self._slots.put(slot)
         return dict(zip(self._output_names, results, strict=True))

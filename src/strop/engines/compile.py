@@ -37,12 +37,13 @@ def compile(
         engine: "native", "onnxruntime", "openvino", "reference", "name:setting=value,...", or "auto": "native" where
             it has a kernel for every node, else the first of OpenVINO and ONNX Runtime that is installed and takes the
             model; nothing is measured.
-        threads: threads of the engine together; None is every core this process may use.
+        threads: threads of the engine together; None is every core this process may use. Requests of several open
+            models take turns where they would not fit on the cores together; `share_cores=False` lets them run anyhow.
         objective: "latency" for one request at a time, "throughput" for many at once.
         precision: "f32" never computes in less; "int8" needs a model with quantized activations; None is what it is.
         shapes: sizes for inputs whose size is free, by input name.
         example_inputs: inputs that PyTorch traces the module with.
-        settings: streams, device, cache, and the engine's own knobs by name.
+        settings: streams, device, cache, share_cores, and the engine's own knobs by name.
 
     Raises:
         UsageError: an engine, setting or knob that does not exist.

@@ -83,7 +83,9 @@ class Settings:
     threads: all threads of the engine together, None the usable cores; streams: requests that run at once, sharing the
     threads, None 1 (under the objective "throughput" what the engine thinks best); device: "CPU" or the engine's name
     for another; precision: "f32" (no silent lower precision), "int8" (the model is QDQ), or None (as the model is, f32
-    enforced); cache: folder for the engine's own compile cache; knobs: what only this engine has, by name.
+    enforced); cache: folder for the engine's own compile cache; share_cores: whether requests take turns with those of
+    other open models of this process where they would not fit on its cores side by side (`thread_budget.py`); knobs:
+    what only this engine has, by name.
 
     Example:
         >>> Settings.parse("threads=2,streams=1").threads
@@ -96,6 +98,7 @@ class Settings:
     objective: Objective = "latency"
     device: str = "CPU"
     cache: str | None = None
+    share_cores: bool = True
     knobs: Mapping[str, KnobValue] = field(default_factory=dict)
 
     @classmethod
@@ -138,6 +141,12 @@ class Settings:
                         hint="choose one",
                     )
                 fields[name] = value
+            elif name == "share_cores":
+                if value not in (True, False):
+                    raise UsageError(
+                        "usage.bad-option", "share_cores is true or false", got=value, hint="share_cores=false"
+                    )
+                fields[name] = bool(value)
             elif name in ("device", "cache"):
                 fields[name] = str(value)
             elif isinstance(value, (str, int, float, bool)):
@@ -160,6 +169,7 @@ class Settings:
             "objective": self.objective,
             "device": self.device,
             "cache": self.cache,
+            "share_cores": None if self.share_cores else False,
         }
         return {name: value for name, value in named.items() if value is not None} | dict(self.knobs)
 
@@ -198,7 +208,7 @@ class CompiledModel(Protocol):
 
     @property
     def settings(self) -> Mapping[str, KnobValue]:
-        """What is in force, read back: engine, threads, streams, precision, objective, device, cache, knobs."""
+        """What is in force, read back: engine and every field of Settings, knobs by their names."""
 
     def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """Runs one request; the outputs are fresh arrays that the caller owns."""

@@ -131,7 +131,11 @@ class OnnxRuntimeEngine:
         if session.provider() != options.provider:
             raise device_missing(self.name, settings.device, [_device(session.provider())])
         stages = {"read": 0.0, "compile": now() - start}  # one call reads and compiles
-        chosen: dict[str, KnobValue] = {"precision": precision, "objective": settings.objective}
+        chosen: dict[str, KnobValue] = {
+            "precision": precision,
+            "objective": settings.objective,
+            "share_cores": settings.share_cores,
+        }
         return _Compiled(model, session, options=options, streams=streams, chosen=chosen, stages=stages)
 
 

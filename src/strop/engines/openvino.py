@@ -157,7 +157,11 @@ class _Compiled(CompiledBase["Request"]):
         precision: str,
         stages: Mapping[str, float],
     ):
-        chosen: dict[str, KnobValue] = {"precision": precision, "objective": settings.objective}
+        chosen: dict[str, KnobValue] = {
+            "precision": precision,
+            "objective": settings.objective,
+            "share_cores": settings.share_cores,
+        }
         if settings.cache is not None:
             chosen["cache"] = settings.cache
         super().__init__(

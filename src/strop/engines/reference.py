@@ -89,6 +89,7 @@ class ReferenceEngine:
                 "precision": precision,
                 "objective": settings.objective,
                 "device": "CPU",
+                "share_cores": settings.share_cores,
             },
             slots=evaluators,
             stages={"read": read, "compile": now() - start - read},

@@ -15,7 +15,7 @@ from strop.loader.image import CodeFile, Image, image_of
 if TYPE_CHECKING:
     from strop.engines.contract import KnobValue
 
-_REPLACEABLE = ("threads", "streams", "objective")
+_REPLACEABLE = ("threads", "streams", "objective", "share_cores")
 """Settings that need no other code than that in the bundle."""
 
 
@@ -31,6 +31,8 @@ def open_native(bundle: Bundle, given: Mapping[str, KnobValue]) -> ProgramModel 
     image = _image(bundle, level)
     recorded = bundle.manifest["engine"]["settings"]
     settings = {**recorded, "isa": level, "device": "CPU", **_counts(recorded, given)}
+    if "share_cores" in given:
+        settings["share_cores"] = bool(given["share_cores"])
     model = ProgramModel(image, settings=settings, stages={"read": 0.0, "compile": 0.0})
     if not _is_still_there(bundle):
         model.close()

@@ -157,7 +157,8 @@ def _segments(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -
 
 def _program(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> ProgramModel | None:
     image = image_of_model(model, settings, caches)
-    return None if image is None else ProgramModel(image, settings=settings, stages={})
+    # A part of a model: the whole has its place in the budget.
+    return None if image is None else ProgramModel(image, settings={**settings, "share_cores": False}, stages={})
 
 
 def _of_free_sizes(
@@ -182,7 +183,7 @@ def _of_free_sizes(
         named = {spec.name: shape for spec, shape in zip(model.inputs, shapes, strict=True)}
         image = family.image(named)
         if image is not None:
-            program: ProgramModel | None = ProgramModel(image, settings=settings, stages={})
+            program: ProgramModel | None = ProgramModel(image, settings={**settings, "share_cores": False}, stages={})
         else:
             shaped = with_shapes(model, named)
             program = _program(shaped, settings, caches)

@@ -101,6 +101,7 @@ class NativeEngine:
             "streams": streams,
             "objective": settings.objective,
             "device": "CPU",
+            "share_cores": settings.share_cores,
             **({} if settings.cache is None else {"cache": settings.cache}),
             **knob_values(self.name, self.knobs(machine()), settings.knobs),
         }

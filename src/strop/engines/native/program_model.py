@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from strop.engines.thread_budget import lease_of
 from strop.errors import UsageError
 from strop.loader.checks import input_arrays
 from strop.loader.native import NativeProgram
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from strop.loader.image import Image
     from strop.loader.plan import Tensor
     from strop.model.specs import TensorSpec
+
+
+_SHORT_SECONDS = 50e-6  # as in loader/native.py
 
 
 class ProgramModel:
@@ -39,7 +43,9 @@ class ProgramModel:
     native_share = 1.0
 
     def __init__(self, image: Image, *, settings: Mapping[str, KnobValue], stages: Mapping[str, float]):
-        self.settings: Mapping[str, KnobValue] = MappingProxyType({"engine": self.engine, **settings})
+        self.settings: Mapping[str, KnobValue] = MappingProxyType(
+            {"engine": self.engine, "share_cores": True, **settings}
+        )
         self.stages = dict(stages)
         self.image = image
         self._streams = int(settings["streams"])
@@ -50,6 +56,8 @@ class ProgramModel:
             cores=_cores() if int(settings["threads"]) > 1 else None,
         )
         self._call = self._program.call
+        # What keeps Python's lock while it runs has no need of turns, and is over before they would be taken.
+        self._lease = None if 0 < image.plan.seconds <= _SHORT_SECONDS else lease_of(self.settings)
         self._names = tuple(tensor.name for tensor in self._program.inputs)
         self._lock = allocate_lock()
         self._closed = False
@@ -70,12 +78,22 @@ class ProgramModel:
         """Runs one request; the outputs are fresh arrays that the caller owns."""
         if type(inputs) is list and len(inputs) == len(self._names):  # the builtin's quick way is for names
             inputs = dict(zip(self._names, inputs, strict=True))
+        lease = self._lease
+        if lease is not None and lease.must_share:
+            with lease:
+                shared: dict[str, np.ndarray] = self._call(inputs)
+                return shared
         result: dict[str, np.ndarray] = self._call(inputs)
         return result
 
     def run_into(self, inputs: Inputs, outputs: Mapping[str, np.ndarray]) -> None:
         """Runs one request and writes the results into the caller's arrays (C order, exact dtype and shape)."""
-        self._call(inputs, outputs)
+        lease = self._lease
+        if lease is not None and lease.must_share:
+            with lease:
+                self._call(inputs, outputs)
+        else:
+            self._call(inputs, outputs)
 
     def submit(self, inputs: Inputs) -> Future[dict[str, np.ndarray]]:
         """Queues one request; its inputs may be reused as soon as this returns. Requests start in order."""
@@ -89,8 +107,8 @@ class ProgramModel:
                 self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix="strop-native")
                 self._spread = self._spread_of_streams()
             if self._spread is not None:
-                return self._executor.submit(self._spread, self._call, arrays)
-            return self._executor.submit(self._call, arrays)
+                return self._executor.submit(self._spread, self, arrays)
+            return self._executor.submit(self, arrays)
 
     def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
         """Returns the mean time per task over `repeats` requests; they run on a copy made for this."""
@@ -120,6 +138,8 @@ class ProgramModel:
             self._closed = True
         if self._executor is not None:
             self._executor.shutdown(wait=True)
+        if self._lease is not None:
+            self._lease.close()
         self._program.close()
 
     def __enter__(self) -> Self:
