@@ -80,6 +80,7 @@ CODES: Mapping[str, str] = {
     "study.not-a-study": "the file is not a Strop study",
     # limits of a search
     "limit.budget": "the budget is too small to measure anything",
+    "gate.other-model": "the model takes other inputs than the baseline that it is compared with",
     "quantize.nothing": "nothing in the model can be quantized",
 }
 
