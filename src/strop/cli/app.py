@@ -21,6 +21,8 @@ COMMANDS = (
     "benchmark",
     "quantize",
     "verify",
+    "gate",
+    "breakdown",
     "inspect",
     "explain",
     "run",

@@ -76,10 +76,18 @@ class Data:
         return len(self._indices)
 
     def __iter__(self) -> Iterator[Sample]:
-        for index, raw in zip(self._indices, self._source.read(self._indices), strict=True):
-            where = f"{self.name}: sample {index}" + ("" if raw.key == str(index) else f" ({raw.key})")
-            target = raw.target if self._targets is None else self._targets[index]
-            yield Sample(raw.key, self._form.build(raw.inputs, where), target)
+        for index, raw in self.raws():
+            yield self.build(index, raw)
+
+    def raws(self) -> Iterator[tuple[int, Raw]]:
+        """Yields every sample as its source has it (a decoded image, say), with its index there: half of iterating."""
+        return zip(self._indices, self._source.read(self._indices), strict=True)
+
+    def build(self, index: int, raw: Raw) -> Sample:
+        """Returns the sample in the model's form, preprocessed and checked: the other half of iterating."""
+        where = f"{self.name}: sample {index}" + ("" if raw.key == str(index) else f" ({raw.key})")
+        target = raw.target if self._targets is None else self._targets[index]
+        return Sample(raw.key, self._form.build(raw.inputs, where), target)
 
     def subset(self, indices: Sequence[int]) -> Data:
         """Returns the data set of just these samples (positions in this one), in this order."""

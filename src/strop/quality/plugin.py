@@ -25,6 +25,11 @@ def load_plugin(text: str) -> object:
 
     The file is run as a module of its own; while it runs, its folder comes first on the module search path.
     """
+    return load_with_sibling(text, None)[0]
+
+
+def load_with_sibling(text: str, sibling: str | None) -> tuple[object, object]:
+    """Returns what `load_plugin` returns, and what the file calls `sibling`, None where it has none of that name."""
     match = _NAMED.match(text)
     if match is None:
         raise DataError(
@@ -45,7 +50,7 @@ def load_plugin(text: str) -> object:
             hint="name a function or an iterable that the file defines",
         )
     value: object = getattr(module, name)
-    return value
+    return value, getattr(module, sibling, None) if sibling else None
 
 
 @contextmanager
