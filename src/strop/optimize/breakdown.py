@@ -20,7 +20,8 @@ from strop import __version__
 from strop.engines.compile import compile_model
 from strop.engines.contract import CompiledModel, Settings
 from strop.engines.registry import get_engine
-from strop.errors import DataError, NotSupportedError, UsageError
+from strop.engines.thread_budget import BUDGET
+from strop.errors import DataError, NotSupportedError, StropError, UsageError
 from strop.machine import machine
 from strop.measure.applications import Application, InTurn, Supply, run_in_turn, run_overlapped
 from strop.measure.clock import SYSTEM, Clock, now, timestamp
@@ -149,6 +150,7 @@ def break_down(
         "bottleneck": bottleneck(rows),
         "marks_ms": sum(row["calls_per_item"] for row in rows if row["name"] != OVERHEAD) * _mark_ms(clock),
         "contention": contention.to_json(),
+        "open_models": BUDGET.report(),
         "failed_items": turn.failures.count,
         "interrupted": turn.interrupted,
     }
@@ -274,21 +276,24 @@ def _benchmark(
     on_event: Listener,
     clock: Clock,
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Returns the model's figures alone, None where no model is known, and the gap to the application.
+    """Returns the model's figures alone, None where there are none, and the gap to the application.
 
-    Without a model, the stage that runs it stands for the benchmark: what the application would do if it were all.
+    Without them, the stage that runs the model stands for the benchmark: what the application would do if it were all.
     """
-    in_run = outermost(rows).get(subject.run, 0.0)
-    if subject.compiled is None:
+    figures = None
+    if subject.compiled is not None and not turn.interrupted:
+        on_event(Event("stage", "the model alone: the same input every time, and fresh ones"))
+        try:
+            figures = benchmark_both_ways(subject.compiled, subject.samples, seconds=seconds, clock=clock)
+        except StropError as error:  # threads of the application that never rest, say
+            on_event(Event("warning", f"the model could not be timed alone: {error.in_a_line}"))
+    if figures is None:
+        in_run = outermost(rows).get(subject.run, 0.0)
         if in_run <= 0:
             return None, None
         found = gap(rows, benchmark_ms=in_run, item_ms=item_ms, run=subject.run)
         words = f"{gap_in_words(found)} (the benchmark being the stage {subject.run!r} alone)"
         return None, {**found, "words": words}
-    if turn.interrupted:
-        return None, None
-    on_event(Event("stage", "the model alone: the same input every time, and fresh ones"))
-    figures = benchmark_both_ways(subject.compiled, subject.samples, seconds=seconds, clock=clock)
     found = gap(rows, benchmark_ms=figures["reused"]["latency_ms"]["point"], item_ms=item_ms, run=subject.run)
     return figures, {**found, "words": gap_in_words(found)}
 
@@ -319,19 +324,19 @@ def _overlap(
         return {**document, "skipped": "no two stages are marked that could overlap"}
     workers = workers_for(rows)
     on_event(Event("stage", f"overlapped: a pipeline with {workers} items under way"))
-    with running(subject.name):
-        found = run_overlapped(
-            subject.application,
-            subject.supply,
-            workers=workers,
-            turns=subject.turns,
-            seconds=seconds,
-            items=items,
-            clock=clock,
-        )
-        if found.failures.first is not None and found.failures.count > found.completed:
-            raise found.failures.first
+    found = run_overlapped(
+        subject.application,
+        subject.supply,
+        workers=workers,
+        turns=subject.turns,
+        seconds=seconds,
+        items=items,
+        clock=clock,
+    )
     document |= {"workers": workers, "interrupted": found.interrupted}
+    if found.failures.count > turn.failures.count and found.failures.count > found.completed / 10:
+        why = f"app fails when it is called from several threads: {found.failures.first!r}"
+        return {**document, "skipped": why}
     if found.per_second is None:
         return {**document, "skipped": f"too few items to tell ({found.completed})"}
     speedup = found.per_second * turn.seconds_per_item
@@ -356,6 +361,8 @@ def _warnings(document: Mapping[str, Any], turn: InTurn, run: str) -> list[str]:
         found.append(f"the stages' sum is {document['sum_off']:.1%} off the wall time")
     if document["marks_ms"] > TOLERATED_GAP * document["item_ms"]:
         found.append(f"marking stages takes {document['marks_ms'] / document['item_ms']:.0%} of an item's time")
+    if BUDGET.waited_seconds > TOLERATED_GAP * turn.times.seconds:
+        found.append(BUDGET.in_words())
     names = outermost(document["stages"])
     if len(names) <= 1:
         found.append("app marks no stages: all of it counts as Python overhead; `with strop.stage(NAME):` marks one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,23 @@ def test_items_that_fail_are_told() -> None:
     document = break_down(subject, items=10, overlap=False, clock=clock)
     assert document["failed_items"] == 1
     assert [text for text in document["warnings"] if "the sixth" in text]
+
+
+def test_an_application_that_several_threads_cannot_call_is_told_and_nothing_is_lost() -> None:
+    first = threading.get_ident()
+
+    def application(item: object) -> None:
+        with stage("decode"):
+            threading.Event().wait(0.001)
+        with stage("run"):
+            threading.Event().wait(0.001)
+            if threading.get_ident() != first:
+                raise RuntimeError("only the main thread")
+
+    subject = Subject("app.py:app", application, Supply([1], "here"))
+    document = break_down(subject, items=10)
+    assert document["items"] == 10
+    assert "only the main thread" in document["overlap"]["skipped"]
 
 
 def test_the_table_shows_a_bar_a_stage_and_lines_say_the_rest() -> None:
