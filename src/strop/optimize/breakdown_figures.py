@@ -62,10 +62,10 @@ def gap(rows: Sequence[Mapping[str, Any]], *, benchmark_ms: float, item_ms: floa
     number where it takes less). The causes sum to the gap.
 
     Example:
-        >>> rows = [{"name": "decode", "ms": 4.0}, {"name": "run", "ms": 3.5}, {"name": "Python overhead", "ms": 0.5}]
-        >>> found = gap(rows, benchmark_ms=3.0, item_ms=8.0, run="run")
+        >>> rows = [{"name": "decode", "ms": 4.0}, {"name": "run", "ms": 3.5}, {"name": "Python overhead", "ms": 0.25}]
+        >>> found = gap(rows, benchmark_ms=3.0, item_ms=7.75, run="run")
         >>> [(cause["name"], cause["ms"]) for cause in found["causes"]]
-        [('decode', 4.0), ('run takes longer than in the benchmark', 0.5), ('Python overhead', 0.5)]
+        [('decode', 4.0), ('run takes longer than in the benchmark', 0.5), ('Python overhead', 0.25)]
     """
     causes = {name: ms for name, ms in outermost(rows).items() if name != run}
     causes[OVERHEAD] = sum(row["ms"] for row in rows if row["name"] == OVERHEAD)
