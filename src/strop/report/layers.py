@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from strop.report.reading import count, mapping, number, positive, rows, words
 from strop.report.record import Record
 
+DISTURBED = 1.25
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -90,3 +92,18 @@ def layers_of(record: Record) -> Layers | None:
     ]
     found.sort(key=lambda row: -row.ms)
     return Layers(words(fact.get("engine")), words(fact.get("words")), count(fact.get("threads")), found, foreign)
+
+
+def is_disturbed(record: Record, layers: Layers) -> bool:
+    """Whether the operations together took clearly longer than the confirmed request that they make up.
+
+    Then something ran beside the profile, and shares and limits of it explain nothing.
+    """
+    latency, batch = record.latency_ms("after"), record.best.batch if record.best else 1
+    return latency is not None and batch == 1 and layers.ms > DISTURBED * latency.high
+
+
+def sound_layers(record: Record) -> Layers | None:
+    """Returns the study's fact `layers`, None where there is none or it was disturbed."""
+    layers = layers_of(record)
+    return None if layers is None or is_disturbed(record, layers) else layers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strop.report.layers import layers_of
+from strop.report.layers import sound_layers
 from strop.report.phrases import percent, significant
 from strop.report.record import Record
 from strop.report.why.contract import Explanation
@@ -12,7 +12,7 @@ LEAST_SHARE = 0.2
 
 def explain(record: Record) -> Explanation | None:
     """Speaks up where a fifth of a request's median is in none of its operations."""
-    layers, latency = layers_of(record), record.latency_ms("after")
+    layers, latency = sound_layers(record), record.latency_ms("after")
     if layers is None or latency is None:
         return None
     beside = latency.low - layers.ms

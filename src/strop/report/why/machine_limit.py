@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strop.report.layers import layers_of
+from strop.report.layers import sound_layers
 from strop.report.phrases import percent, significant, times_as
 from strop.report.record import Record
 from strop.report.why.contract import Explanation
@@ -12,7 +12,7 @@ NEAR = 0.7
 
 def explain(record: Record) -> Explanation | None:
     """Says how much of the machine's rate is used, where the study has the limit of most operations."""
-    layers = layers_of(record)
+    layers = sound_layers(record)
     if layers is None or layers.limit_ms is None or not layers.known_ms:
         return None
     used = layers.limit_ms / layers.known_ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strop.report.layers import layers_of
+from strop.report.layers import sound_layers
 from strop.report.phrases import counted, percent, significant
 from strop.report.record import Record
 from strop.report.why.contract import Explanation
@@ -12,7 +12,7 @@ LEAST_SHARE = 0.25
 
 def explain(record: Record) -> Explanation | None:
     """Speaks up where operations whose limit is memory take at least a quarter of the time."""
-    layers = layers_of(record)
+    layers = sound_layers(record)
     if layers is None:
         return None
     waiting = [row for row in layers.rows if row.bound == "memory"]

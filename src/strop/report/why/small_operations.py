@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from strop.report.layers import layers_of
+from strop.report.layers import sound_layers
 from strop.report.phrases import counted, percent, significant
 from strop.report.record import Record
 from strop.report.why.contract import Explanation
@@ -31,7 +31,7 @@ def is_light(kind: str) -> bool:
 
 def explain(record: Record) -> Explanation | None:
     """Speaks up where such operations take at least a quarter of the time."""
-    layers = layers_of(record)
+    layers = sound_layers(record)
     if layers is None:
         return None
     light = [row for row in layers.rows if is_light(row.kind)]
