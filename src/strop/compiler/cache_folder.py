@@ -30,7 +30,7 @@ _PART: Final = re.compile(r".*\.part")
 _HOUR: Final = 3600.0
 _LOOKED: Final = "looked"
 _LOOK_SECONDS: Final = 60.0
-"""For so long nobody looks again at a cache that was less than half full: to fill it up takes longer."""
+"""For so long nobody looks again at a cache that is less than half full by what was noted."""
 _COUNTS: Final = "counts"
 _COUNTS_BYTES: Final = 1 << 16
 
@@ -91,15 +91,16 @@ def limit_bytes() -> int:
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
 
 
-def trim(folder: Path | None = None) -> None:
+def trim(folder: Path | None = None, *, added: int = 0) -> None:
     """Removes the entries of a cache folder that were not used for longest while it is larger than its limit.
 
+    added: bytes that the caller has just put there; they tell whether looking through the folder is needed.
     Parts of files that interrupted writers left an hour ago or more go, too. Where something cannot be removed, it
     stays: another process may have been quicker, or the folder may be read-only.
     """
     folder = cache_directory() if folder is None else folder
     limit = limit_bytes()
-    if _was_half_empty(folder / _LOOKED, limit):
+    if _is_half_empty(folder / _LOOKED, added, limit):
         return
     for kind in KINDS:
         for path in _named(folder / kind, _PART):
@@ -120,16 +121,21 @@ def trim(folder: Path | None = None) -> None:
             size -= entry.size
 
 
-def _was_half_empty(note: Path, limit: int) -> bool:
-    """Whether somebody has just looked at the whole cache, and noted that it is less than half full.
+def _is_half_empty(note: Path, added: int, limit: int) -> bool:
+    """Whether the cache is less than half full by a note of a moment ago and what was added since, which is noted.
 
     Looking takes ten microseconds an entry: of thousands, longer than compiling a small kernel.
     """
     try:
-        age = seconds_since_epoch() - note.stat().st_mtime
-        return 0 <= age < _LOOK_SECONDS and int(note.read_text(encoding="ascii")) < limit // 2
+        looked = note.stat().st_mtime
+        size = int(note.read_text(encoding="ascii")) + added
+        if not 0 <= seconds_since_epoch() - looked < _LOOK_SECONDS or size >= limit // 2:
+            return False
+        note.write_text(str(size), encoding="ascii")
+        os.utime(note, (looked, looked))
     except (OSError, ValueError):
         return False
+    return True
 
 
 def mark_used(path: Path, *, step: float = _HOUR) -> None:

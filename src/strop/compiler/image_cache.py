@@ -75,7 +75,7 @@ class ImageCache:
         except (OSError, ValueError) as error:
             _log.warning("the image is not cached: %s: %s", path, error)
             return image
-        trim(self.folder.parent)
+        trim(self.folder.parent, added=size)
         return kept
 
     def _path(self, key: str) -> Path:

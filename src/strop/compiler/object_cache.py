@@ -32,6 +32,7 @@ class ObjectCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = cache_directory() / FOLDER if folder is None else folder
         self._can_write = True
+        self._added = 0
 
     def get(self, key: str) -> bytes | None:
         """Returns the object, None where there is none that may be used."""
@@ -62,6 +63,7 @@ class ObjectCache:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(_MAGIC + _digest(key, data) + data)
                 Path(hidden).replace(path)
+                self._added += len(data)
             except BaseException:
                 with contextlib.suppress(OSError):
                     Path(hidden).unlink()
@@ -76,7 +78,8 @@ class ObjectCache:
             return
         count(self.folder, hits=hits, misses=misses)
         if misses:
-            trim(self.folder.parent)
+            trim(self.folder.parent, added=self._added)
+            self._added = 0
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.object"

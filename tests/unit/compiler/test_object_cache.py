@@ -211,6 +211,18 @@ def test_a_cache_just_found_half_empty_is_not_looked_through_again(
     assert not entry(cache).exists()
 
 
+def test_what_was_added_since_the_last_look_counts(cache: ObjectCache, root: Path) -> None:
+    cache.put(KEY, bytes(2000))
+    trim(root)
+    old = cache.folder / "tmpabc.part"
+    old.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    trim(root, added=300 << 20)
+    assert old.exists()
+    trim(root, added=300 << 20)  # more than half of 1 GiB together
+    assert not old.exists()
+
+
 def test_a_look_at_the_cache_is_good_for_a_minute(cache: ObjectCache, root: Path) -> None:
     cache.put(KEY, bytes(2000))
     trim(root)
