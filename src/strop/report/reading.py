@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LONGEST = 4000
+"""Of a text, in characters: what is longer is no name and no reason."""
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -117,7 +119,8 @@ def words(value: object) -> str:
     """
     if isinstance(value, str):
         # What is no character (a lone surrogate) cannot be written as UTF-8.
-        return " ".join(value.split()).encode("utf8", "replace").decode("utf8")
+        text = " ".join(value.split()).encode("utf8", "replace").decode("utf8")
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"{value:g}"
     return ""

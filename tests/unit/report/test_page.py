@@ -169,6 +169,17 @@ def test_a_search_without_an_end_is_not_called_interrupted() -> None:
     assert "Unfinished: net has no confirmed result." in words
 
 
+@pytest.mark.parametrize(
+    "change", [{"speedup": None}, {"speedup": {"point": 0, "low": 0, "high": 0}}, {"gained": "no"}]
+)
+def test_a_confirmation_that_cannot_be_read_is_neither_a_gain_nor_none(change: dict[str, Any]) -> None:
+    contents = study_documents.whole()
+    contents["facts"]["confirmation"] |= change
+    words = read(contents).words
+    assert "Unreadable: the study of net is damaged." in words
+    assert "Nothing gained" not in words and "as fast as before" not in words
+
+
 def test_hostile_names_stay_text() -> None:
     contents = study_documents.whole()
     facts = contents["facts"]

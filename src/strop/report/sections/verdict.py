@@ -9,6 +9,7 @@ from strop.report.phrases import confidence, counted, percent, ratio, ratio_inte
 from strop.report.reading import count, figure, mapping, number, words
 from strop.report.record import Record
 
+_DAMAGED = "It says that a result was confirmed, but not which: copy the file again, or run the search again."
 VAGUE = 1.5
 """Where an interval's high end is more than this many times its low end, the point alone would claim too much."""
 
@@ -41,10 +42,11 @@ def verdict(record: Record) -> Verdict:
     """
     if record.state != "confirmed":
         return _open(record)
-    if not record.gained:
+    if record.confirmation.get("gained") is False:
         return _nothing_gained(record)
     speedup = record.speedup
-    assert speedup is not None
+    if not record.gained or speedup is None:
+        return Verdict("Unreadable: ", f"the study of {record.name} is damaged.", "", (_DAMAGED,), "open")
     what = "does " if record.objective == "throughput" else "runs "
     rest = " as many inferences per second as before." if record.objective == "throughput" else " as fast as before."
     is_vague = speedup.high > VAGUE * speedup.low
