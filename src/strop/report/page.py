@@ -16,6 +16,7 @@ from strop.report.sections.accuracy import accuracy
 from strop.report.sections.attempts import attempts
 from strop.report.sections.gains import gains
 from strop.report.sections.key_figures import key_figures
+from strop.report.sections.limits import limits
 from strop.report.sections.load import load
 from strop.report.sections.machine import machine_rows, run_rows
 from strop.report.sections.rerun import reruns
@@ -45,6 +46,7 @@ def page(record: Record, *, study: str = "") -> str:
         starting=starting(record),
         where=where(record),
         explanations=explanations(record),
+        limits=limits(record),
         load=load(record),
         attempts=attempts(record),
         machine=machine_rows(record),

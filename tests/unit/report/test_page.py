@@ -98,6 +98,29 @@ def test_a_bound_is_never_rounded_below_the_limit_it_exceeds() -> None:
     assert "at most 1.01 points" in read(contents).words
 
 
+LIMIT = {"kind": "latency", "statistic": "p99", "bound": 0.003, "words": "p99 latency at most 3 ms"}
+
+
+@pytest.mark.parametrize(("met", "state"), [(True, "kept"), (False, "not kept"), (None, "cannot tell")])
+def test_limits_are_told_before_and_now(met: bool | None, state: str) -> None:
+    contents = study_documents.whole()
+    check = {"limit": LIMIT, "value": None if met is None else 0.0019, "met": met, "words": "..."}
+    contents["facts"]["confirmation"]["limits"] = [check | {"before": {"value": 0.0048, "met": False}}]
+    words = read(contents).words
+    now = "not measured" if met is None else "1.90 ms"
+    assert f"p99 latency at most 3 ms 4.80 ms {now} {state}" in words
+    assert ("Every limit is kept." in words) == (met is True)
+
+
+def test_a_form_that_keeps_a_limit_is_not_called_faster_where_it_is_not() -> None:
+    contents = study_documents.whole()
+    check = {"limit": LIMIT, "value": 0.0019, "met": True, "words": "...", "before": {"value": 0.0048, "met": False}}
+    contents["facts"]["confirmation"] |= {"limits": [check], "speedup": study_documents.speedup(0.9, "slower")}
+    words = read(contents).words
+    assert "net keeps a limit that was not kept" in words
+    assert "0.90 times as fast as before, 0.85 to 0.95 times" in words
+
+
 def test_what_limits_the_speed_comes_first_where_nothing_was_gained() -> None:
     words = read(STATES["nothing gained"]).words
     assert words.index("What would change it") < words.index("Speed, before and after")

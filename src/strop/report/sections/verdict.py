@@ -8,6 +8,7 @@ from strop.report.metric_words import metric_words
 from strop.report.phrases import confidence, counted, percent, ratio, ratio_interval, sentence, times_as
 from strop.report.reading import count, figure, mapping, number, words
 from strop.report.record import Record
+from strop.report.sections.limits import keeps_limits_better, limits_sentence
 
 _DAMAGED = "It says that a result was confirmed, but not which: copy the file again, or run the search again."
 VAGUE = 1.5
@@ -61,7 +62,13 @@ def verdict(record: Record) -> Verdict:
             f"({confidence(speedup)}), measured on the saved bundle in fresh processes that took turns."
         )
     now = f"Before: {record.baseline}. Now: {record.label}."
-    return Verdict(f"{record.name} {what}", strong, rest, (measured, accuracy_sentence(record), now), "gained")
+    kept = limits_sentence(record)
+    if speedup.low <= 1:
+        # Handed over for a limit that it keeps, or comes nearer to, at whatever speed.
+        strong = "keeps a limit that was not kept" if keeps_limits_better(record) else "comes nearer to its limits"
+        speed = f"{times_as(speedup.point)} as fast as before, {measured}"
+        return Verdict(f"{record.name} ", strong, ".", (kept, speed, accuracy_sentence(record), now), "gained")
+    return Verdict(f"{record.name} {what}", strong, rest, (measured, accuracy_sentence(record), kept, now), "gained")
 
 
 def accuracy_sentence(record: Record) -> str:
@@ -106,7 +113,11 @@ def _nothing_gained(record: Record) -> Verdict:
         "Nothing gained: ",
         f"{record.name} stays as it is.",
         "",
-        (why, f"The bundle runs {record.label}, what you had: as fast and as accurate as before."),
+        (
+            why,
+            limits_sentence(record),
+            f"The bundle runs {record.label}, what you had: as fast and as accurate as before.",
+        ),
         "same",
     )
 
