@@ -17,6 +17,7 @@ from strop.errors import StropError
 COMMANDS = (
     "optimize",
     "report",
+    "replay",
     "compare",
     "benchmark",
     "quantize",

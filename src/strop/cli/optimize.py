@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ from strop.cli.options import (
     Labels,
     MaxDrop,
     MetricText,
-    ModelPath,
     OptionalData,
     PreprocessText,
     Shapes,
@@ -23,8 +22,8 @@ from strop.cli.options import (
 
 
 def command(
-    model: ModelPath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="the bundle to write (.strop)")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="an ONNX file, or a folder of them")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the bundle to write (.strop); of a folder, a folder")],
     data: OptionalData = None,
     task: Task = None,
     labels: Labels = None,
@@ -37,9 +36,22 @@ def command(
         float | None,
         typer.Option("--min-agreement", help="without labels: least share of unchanged top answers (default 0.99)"),
     ] = None,
+    max_latency: Annotated[
+        list[str] | None,
+        typer.Option("--max-latency", help="p99=10ms, p50=5ms or mean=5ms (may be repeated): exit 1 where not kept"),
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option("--max-memory", help="of the whole process: 200MB, 1.5GB; exit 1 where not kept")
+    ] = None,
+    min_throughput: Annotated[
+        str | None, typer.Option("--min-throughput", help="inferences per second: 100; exit 1 where not kept")
+    ] = None,
     objective: Annotated[str, typer.Option("--objective", "--hint", help="latency or throughput")] = "latency",
     engines: Annotated[str | None, typer.Option("--engines", help="engines to search (default: all installed)")] = None,
     budget: Annotated[str | None, typer.Option("--budget", help="wall time of the whole command: 90s, 3m, 1h")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the study beside the output: no finished trial is repeated")
+    ] = False,
     shape: Shapes = None,
     json_: Json = False,
 ) -> int:
@@ -51,36 +63,49 @@ def command(
     from strop.optimize.api import optimize
     from strop.optimize.choices import checked_objective
     from strop.optimize.engine_list import split_engines
-    from strop.report.text import before_after_table, trials_table, verdict_sentence
+    from strop.optimize.several import exit_code, exit_code_of, optimize_folder
+    from strop.report.text import before_after_table, folder_table, limits_table, trials_table, verdict_sentence
 
+    options: dict[str, Any] = {
+        "data": data,
+        "task": task,
+        "labels": labels,
+        "metric": metric,
+        "max_drop": max_drop,
+        "budget": budget,
+        "output": output,
+        "decode": decode,
+        "preprocess": preprocess,
+        "relative": relative,
+        "min_agreement": min_agreement,
+        "max_latency": max_latency,
+        "max_memory": max_memory,
+        "min_throughput": min_throughput,
+        "objective": checked_objective(objective),
+        "engines": split_engines(engines) if engines else None,
+        "resume": resume,
+        "shapes": parse_shapes(shape or []),
+        "started": process_started(),
+        "command": command_line(),
+    }
+    console = errors_console()
+    if Path(model).is_dir():
+        with progress() as show:
+            document = optimize_folder(Path(model), **options, on_event=show)
+        console.print(folder_table(document))
+        if json_:
+            write_json(document)
+        return exit_code(document)
     check_output(output, keep=(model, *([data] if data else ())))
     with progress() as show:
-        result = optimize(
-            model,
-            data,
-            task=task,
-            labels=labels,
-            metric=metric,
-            max_drop=max_drop,
-            budget=budget,
-            output=output,
-            decode=decode,
-            preprocess=preprocess,
-            relative=relative,
-            min_agreement=min_agreement,
-            objective=checked_objective(objective),
-            engines=split_engines(engines) if engines else None,
-            shapes=parse_shapes(shape or []),
-            started=process_started(),
-            command=command_line(),
-            on_event=show,
-        )
-    console = errors_console()
+        result = optimize(model, **options, on_event=show)
     console.print(trials_table(result.document["trials"]))
     console.print(before_after_table(result.document))
+    if result.document["limits"]:
+        console.print(limits_table(result.document))
     console.print(f"written: {result.bundle} and {result.study}", markup=False, soft_wrap=True)
     console.print(f"a page of it: {shlex.join(['strop', 'report', str(result.study)])}", markup=False, soft_wrap=True)
     console.print(verdict_sentence(result.document), markup=False, soft_wrap=True)
     if json_:
         write_json(result.document)
-    return 0
+    return exit_code_of(result.document)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from strop.measure.blocks import Progress, block
 from strop.measure.clock import SYSTEM, Clock
 from strop.measure.estimate import Estimate, Speedup, Verdict
 from strop.measure.rounds import rounds_needed, speedup
+from strop.measure.sequential import STOPPED_LEVEL, Stop
 from strop.measure.statistics import median_estimate
 from strop.measure.turns import LocalTurn, Turn, wait_until_idle
 from strop.measure.warmup import WarmUp, warm_up
@@ -33,6 +34,8 @@ class Compared:
     speedup: Speedup
     samples: np.ndarray = field(repr=False)
     first_seconds: float
+    stopped: bool = False
+    """Whether the comparison ended early, as `stop` said so."""
 
     @property
     def verdict(self) -> Verdict:
@@ -79,9 +82,17 @@ def compare_blocks(
     clock: Clock = SYSTEM,
     on_progress: Progress | None = None,
     seed: int = 0,
+    stop: Stop | None = None,
+    further_seconds: float = 0.0,
 ) -> dict[str, Compared]:
-    """Returns what `compare` returns, for blocks that run here or in worker processes."""
+    """Returns what `compare` returns, for blocks that run here or in worker processes.
+
+    stop: says of every side but the first whether it need not be looked at any longer; where all agree, the comparison
+    ends. further_seconds: how much longer it goes on where after `seconds` a side seems faster and the verdict is
+    `cannot tell`. That is a second look, and the two share what may go wrong: `level` still is what is promised.
+    """
     seconds = _checked(turns, seconds, margin, level)
+    promised, level = level, level if further_seconds <= 0 else 1 - (1 - level) / 2
     start = clock.now()
     warm, waited = _warm_all(turns, seconds=seconds * WARM_UP_SHARE, clock=clock)
     least = rounds_needed(level)
@@ -93,7 +104,12 @@ def compare_blocks(
     expected = [math.log(max(warm[name].call_seconds, SHORTEST)) for name in names]
     rounds: list[list[float]] = []
     previous: str | None = None
-    while (spent := clock.now() - start) < seconds or len(rounds) < least:
+    stopped = False
+    while (spent := clock.now() - start) < seconds or len(rounds) < least or further_seconds > 0:
+        if spent >= seconds and len(rounds) >= least:
+            if not _is_open(np.array(rounds), level=level, margin=margin):
+                break
+            seconds, further_seconds = max(seconds, spent) + further_seconds, 0.0
         if on_progress:
             on_progress(min(spent / seconds, len(rounds) / least, 1.0))
         order = [names[index] for index in generator.permutation(len(names))]
@@ -105,19 +121,41 @@ def compare_blocks(
             logs[name] += math.log(max(float(np.median(taken)), SHORTEST))
             previous = name
         rounds.append([logs[name] / (2 if mirrored else 1) for name in names])
+        if stop and len(rounds) >= least and all(stop(differences) for differences in _differences(np.array(rounds))):
+            stopped = True
+            break
     if on_progress:
         on_progress(1.0)
     table = np.array(rounds)
+    worth = STOPPED_LEVEL if stopped else promised
     return {
         name: Compared(
             name,
             median_estimate(samples[name]),
-            speedup(table[:, 0] - table[:, column], level=level, margin=margin),
+            _worth(speedup(table[:, 0] - table[:, column], level=level, margin=margin), worth),
             np.array(samples[name]),
             warm[name].first_seconds,
+            stopped,
         )
         for column, name in enumerate(names)
     }
+
+
+def _differences(table: np.ndarray) -> list[np.ndarray]:
+    """Returns the log ratios of every side but the first."""
+    return [table[:, 0] - table[:, column] for column in range(1, table.shape[1])]
+
+
+def _is_open(table: np.ndarray, *, level: float, margin: float) -> bool:
+    """Whether a side seems faster than the first and the rounds so far cannot tell."""
+    found = [speedup(differences, level=level, margin=margin) for differences in _differences(table)]
+    return any(one.verdict is Verdict.CANNOT_TELL and one.ratio.point > 1 for one in found)
+
+
+def _worth(found: Speedup, level: float) -> Speedup:
+    """Returns the speed-up with the level that its interval is worth, where that is less than it says."""
+    ratio = found.ratio
+    return replace(found, ratio=replace(ratio, level=min(ratio.level, level)))
 
 
 def _warm_all(turns: Mapping[str, Turn], *, seconds: float, clock: Clock) -> tuple[dict[str, WarmUp], float]:

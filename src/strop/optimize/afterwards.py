@@ -13,6 +13,7 @@ from typing import Any
 
 from strop.errors import StropError
 from strop.optimize.ablation import ablate
+from strop.optimize.compile_cache import compile_cache
 from strop.optimize.curve_step import curve_of
 from strop.optimize.job import Job, Kept
 from strop.optimize.layers import layers
@@ -56,6 +57,7 @@ STEPS: Sequence[Step] = (
     ("layers", layers),
     ("ablation", ablate),
     ("curve", curve_of),
+    ("cache", compile_cache),
 )
 """In this order: the first come to what is left of the budget first. Each looks at `job.budget.remaining` itself."""
 

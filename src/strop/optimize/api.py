@@ -20,7 +20,10 @@ from strop.optimize.accuracy import AgreementJudge, Judge, MetricJudge
 from strop.optimize.budget import Budget, parse_seconds
 from strop.optimize.events import Listener, nobody
 from strop.optimize.job import Job
+from strop.optimize.limits import parse_limits
 from strop.optimize.narrator import Narrator
+from strop.optimize.options import recorded_options, replay_words
+from strop.optimize.resume import continued_study, finished_trials, sweep
 from strop.optimize.samples import open_samples
 from strop.optimize.scoring import DecodeSource, LabelSource, MetricSource, choose_scoring
 from strop.optimize.search import BASELINE_ENGINE, search
@@ -60,6 +63,10 @@ def optimize(
     objective: Literal["latency", "throughput"] = "latency",
     engines: Sequence[str] | None = None,
     shapes: Mapping[str, Sequence[int | None]] | None = None,
+    max_latency: str | Sequence[str] | None = None,
+    max_memory: str | None = None,
+    min_throughput: str | float | None = None,
+    resume: bool = False,
     started: float | None = None,
     command: str = "",
     on_event: Listener = nobody,
@@ -73,10 +80,13 @@ def optimize(
     0.01 (the default), in the metric's unit, or with `relative` as a share of the baseline. Without labels:
     min_agreement, the least share of samples whose top answer stays (default 0.99). budget: seconds or `"3m"` for
     the whole call. output: the bundle's path (default: the model's name with `.strop`); the study is written beside
-    it.
+    it. max_latency (`"p99=10ms"`, also p50, mean), max_memory (`"200MB"`, of the whole process), min_throughput
+    (inferences per second): what comes nearer to such a limit beats what is faster; `limits_met` of the document says
+    whether all are kept. resume: goes on with the study beside `output`, whose finished trials are not measured again.
 
-    Raises UsageError for a limit that the data cannot support, LimitError where the baseline is no better than
-    guessing, and ModelError or DataError for bad input. Ctrl-C leaves the best so far, unconfirmed, at `output`.
+    Raises UsageError for a limit that the data cannot support or a study of something else, LimitError where the
+    baseline is no better than guessing, and ModelError or DataError for bad input. Ctrl-C leaves the best so far,
+    unconfirmed, at `output`.
 
     Example:
         >>> import tempfile, numpy as np, strop
@@ -88,49 +98,79 @@ def optimize(
         ('mlp.strop', True)
     """
     limit = Budget(None if budget is None else parse_seconds(str(budget)), started=started)
+    limits = parse_limits(max_latency, max_memory, min_throughput)
     loaded = load_model(model, shapes=shapes)
     stack = ExitStack()
     opened = open_samples(
         data, inputs=loaded.inputs, original=loaded, stack=stack, labels=labels, preprocess=preprocess, task=task
     )
-    judge = _judge(loaded, opened, decode, metric, max_drop, relative, min_agreement)
+    judge = judge_of(loaded, opened, decode, metric, max_drop, relative, min_agreement)
+    searched = _engines(engines)
     path = Path(output) if output is not None else Path(f"{loaded.name}.strop")
-    study = Study(_fresh(path.with_suffix(".study.db")))
+    facts: dict[str, Any] = {
+        "schema": SCHEMA,
+        "strop": __version__,
+        "command": command,
+        "model": {"name": loaded.name, "sha256": loaded.sha256, "opset": loaded.opset},
+        "data": {"name": opened.name, "sha256": opened.fingerprint, "samples": len(opened)},
+        "machine": machine().to_json(),
+        "baseline": f"{BASELINE_ENGINE} with its defaults",
+        "objective": objective,
+        "seed": SEED,
+        "limits": [one.to_json() for one in limits],
+    }
+    kept: dict[str, Any] = {
+        **facts,
+        "accuracy": judge.limit_words,
+        "versions": {"strop": __version__} | {name: get_engine(name).available().version for name in searched},
+        "bundle": str(path.absolute()),
+        "options": recorded_options(
+            model=model,
+            data=data,
+            task=task,
+            labels=labels,
+            metric=metric,
+            max_drop=max_drop,
+            decode=decode,
+            preprocess=preprocess,
+            relative=relative,
+            min_agreement=min_agreement,
+            shapes=shapes,
+        ),
+    }
+    beside = path.with_suffix(".study.db")
+    if resume:
+        sweep(path)
+    study = continued_study(beside, kept) if resume else Study(_fresh(beside))
     try:
-        facts = {
-            "schema": SCHEMA,
-            "strop": __version__,
-            "command": command,
-            "model": {"name": loaded.name, "sha256": loaded.sha256, "opset": loaded.opset},
-            "data": {"name": opened.name, "sha256": opened.fingerprint, "samples": len(opened)},
-            "machine": machine().to_json(),
-            "baseline": f"{BASELINE_ENGINE} with its defaults",
-            "objective": objective,
-            "seed": SEED,
-        }
-        for name, fact in facts.items():
+        for name, fact in kept.items():
             study.fact(name, fact)
-        narrator = Narrator(study, limit, on_event, command, warnings=[*loaded.warnings, *opened.notes])
+        replay = replay_words(study.path, kept["options"])
+        narrator = Narrator(study, limit, on_event, command, replay, [*loaded.warnings, *opened.notes])
         job = Job(
             loaded,
             opened,
             judge,
             path,
             study,
-            _engines(engines),
+            searched,
             objective=objective,
             budget=limit,
             preprocess=None if preprocess is None else str(preprocess),
             seed=SEED,
             narrator=narrator,
+            limits=limits,
+            finished=finished_trials(study) if resume else {},
         )
         found = search(job)
+        recorded = study.facts()
         document = {
             **facts,
             **found,
             **_ending(job),
             "study": str(study.path),
-            "plan": study.facts()["plan"],
+            "plan": recorded["plan"],
+            "forecast": recorded["forecast"],
             "trials": study.trials(),
             "decisions": study.decisions(),
         }
@@ -156,7 +196,7 @@ def _ending(job: Job) -> dict[str, object]:
     return ending
 
 
-def _judge(
+def judge_of(
     model: Model,
     data: DataSet,
     decode: DecodeSource | None,
@@ -165,6 +205,7 @@ def _judge(
     relative: bool,
     min_agreement: float | None,
 ) -> Judge:
+    """Returns who decides about accuracy, from the options of `optimize`."""
     scoring = choose_scoring(
         data,
         model.metadata,

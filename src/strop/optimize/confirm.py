@@ -9,22 +9,26 @@ from typing import Any
 
 from strop.engines.contract import Objective, Settings
 from strop.engines.remote import RemoteModel, measure_first_inference
-from strop.errors import FileError, LimitError, StropError
+from strop.errors import FileError, LimitError, StropError, WorkerError
 from strop.measure.comparison import Compared
-from strop.measure.estimate import SPEEDUP_OF_ITSELF, Estimate, Speedup, Verdict
+from strop.measure.estimate import SPEEDUP_OF_ITSELF, Speedup, Verdict
 from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.accuracy import Judgement
 from strop.optimize.afterwards import Confirmed
 from strop.optimize.job import Job, Kept
+from strop.optimize.limit_checks import LimitCheck, all_met, summary, total_excess
 from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, OTHER_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
 from strop.optimize.racing import Contender, contend, open_contender, race
 from strop.optimize.trial import Role, Samples, TrialSpec
+from strop.optimize.trials import LIMITS_SECONDS, NEARER, checks_of, per_second
 from strop.quality.contract import DataSet
 from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
 
 Kinds = Mapping[Objective, Mapping[str, Compared] | None]
 """The races by what was compared in them; None where one was left out."""
 _ROLES: tuple[Role, ...] = ("before", "after")
+LONGEST_LIMITS_SECONDS = 30.0
+"""For the requests that a percentile needs and the race did not have."""
 
 
 def confirm_best(job: Job, data: DataSet) -> Confirmed:
@@ -47,7 +51,7 @@ def confirm_best(job: Job, data: DataSet) -> Confirmed:
                 if refused and spare < 0 and form is not job.baseline:
                     raise LimitError("limit.budget", "no time is left to confirm it", hint="give a larger --budget")
                 job.write(form, candidate, {"decisions": job.study.decisions()})
-                found = _confirm(job, form, candidate, data)
+                found = _confirm_once_more(job, form, candidate, data)
                 reason = found.why_not()
             except StropError as error:
                 if form is job.baseline:
@@ -58,6 +62,8 @@ def confirm_best(job: Job, data: DataSet) -> Confirmed:
             refused.append({"label": form.spec.label, "reason": reason})
             job.narrator.decide(f"not confirmed: {form.spec.label}, {reason}", key=form.spec.key)
             job.kept.pop()
+        for check in found.limits_after:
+            job.narrator.decide(f"confirmed {form.spec.label}: {check.words}", key="confirmation")
         report = found.to_json() | _first_inferences(job, candidate) | {"not_confirmed": refused}
         try:
             job.study.fact("confirmation", report)
@@ -92,13 +98,23 @@ class Confirmation:
     speedup: Speedup | None
     judgement: Judgement
     samples: Sequence[Samples]
+    limits_before: Sequence[LimitCheck] = ()
+    limits_after: Sequence[LimitCheck] = ()
 
     def why_not(self) -> str | None:
-        """Returns why the form is not handed over, None where it is; the baseline always is."""
+        """Returns why the form is not handed over, None where it is; the baseline always is.
+
+        Where the baseline is beyond a limit, a form that comes nearer is handed over whatever its speed.
+        """
         if self.speedup is None:
             return None
         if not self.judgement.within:
             return self.judgement.words
+        before, after = total_excess(self.limits_before), total_excess(self.limits_after)
+        if after > before:
+            return summary(self.limits_after)
+        if after < NEARER * before:
+            return None
         ratio = self.speedup.ratio
         if self.speedup.verdict is not Verdict.FASTER:
             return (
@@ -122,7 +138,25 @@ class Confirmation:
             "accuracy": dict(self.judgement.details),
             "certified": self.judgement.certified,
             "accuracy_words": self.judgement.words,
+            "limits": [
+                {**after.to_json(), "before": {"value": before.value, "met": before.met}}
+                for before, after in zip(self.limits_before, self.limits_after, strict=True)
+            ],
+            "limits_met": all_met(self.limits_after),
         }
+
+
+def _confirm_once_more(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
+    """Returns the confirmation; a worker that ends, as it does for lack of memory, gets a second chance."""
+    try:
+        return _confirm(job, form, bundle, data)
+    except WorkerError as error:
+        if error.code != "worker.died" or job.budget.remaining < job.shortest_confirmation:
+            raise
+        job.narrator.warn(
+            f"a worker ended while {form.spec.label} was confirmed, which is done again: {error.in_a_line}"
+        )
+        return _confirm(job, form, bundle, data)
 
 
 def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
@@ -137,7 +171,8 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
     ):
         seconds = max(SHORTEST_RACE_SECONDS, min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining))
         contenders = {"before": before, "after": after}
-        compared = race(contenders, seconds=seconds)
+        further = min(CONFIRMATION_RACE_SECONDS, 0.1 * job.budget.remaining)
+        compared = race(contenders, seconds=seconds, further_seconds=0.0 if form is baseline else further)
         judgement = job.judge.judge(before.remote, after.remote, data)
         other = _other_figure(job, contenders)
         kinds: Kinds = (
@@ -147,9 +182,27 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
         )
         figures = {name: _figures(contender.remote, kinds, name) for name, contender in contenders.items()}
         settings = dict(after.remote.settings)
+        before_checks = _limits(job, before, compared["before"], after)
+        after_checks = _limits(job, after, compared["after"], before)
     speedup = None if form is baseline else compared["after"].speedup
     samples = [Samples(role, kind, found[role].samples) for kind, found in kinds.items() if found for role in _ROLES]
-    return Confirmation(form.spec, settings, figures["before"], figures["after"], speedup, judgement, samples)
+    return Confirmation(
+        form.spec,
+        settings,
+        figures["before"],
+        figures["after"],
+        speedup,
+        judgement,
+        samples,
+        before_checks,
+        after_checks,
+    )
+
+
+def _limits(job: Job, contender: Contender, raced: Compared, other: Contender) -> tuple[LimitCheck, ...]:
+    """Returns the checks of the limits, with as much time as the percentiles need, within reason and the budget."""
+    seconds = min(LONGEST_LIMITS_SECONDS, max(LIMITS_SECONDS, 0.1 * job.budget.remaining))
+    return checks_of(job, contender, raced, others=[other], seconds=seconds)
 
 
 def _other_figure(job: Job, contenders: Mapping[str, Contender]) -> Mapping[str, Compared] | None:
@@ -166,13 +219,9 @@ def _figures(
     latency, throughput = kinds["latency"], kinds["throughput"]
     return {
         "latency_ms": latency[name].estimate.scaled(1e3).to_json() if latency else None,
-        "throughput_per_second": _per_second(throughput[name].estimate).to_json() if throughput else None,
+        "throughput_per_second": per_second(throughput[name].estimate).to_json() if throughput else None,
         "peak_memory_mb": round(remote.memory().peak_bytes / 1e6, 1),
     }
-
-
-def _per_second(seconds: Estimate) -> Estimate:
-    return Estimate(1 / seconds.point, 1 / seconds.high, 1 / seconds.low, seconds.level, seconds.n, seconds.statistic)
 
 
 def _first_inferences(job: Job, bundle: Path) -> dict[str, object]:

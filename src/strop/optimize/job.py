@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,22 +17,39 @@ from strop.measure.estimate import Estimate
 from strop.model.model import Model
 from strop.optimize.accuracy import Judge
 from strop.optimize.budget import Budget
+from strop.optimize.limits import Limit
 from strop.optimize.narrator import Narrator
 from strop.optimize.plan import CONFIRMING_REQUESTS, FEWEST_REQUESTS, LEAST_TURNS, SHORTEST_RACE_SECONDS
 from strop.optimize.racing import Contender
+from strop.optimize.schedule import Schedule
 from strop.optimize.study import Study
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
+from strop.quality.task import first_inputs
 from strop.runtime.bundle import write_bundle
 
+if TYPE_CHECKING:
+    from strop.optimize.limit_checks import LimitCheck
+
 Inputs = Mapping[str, np.ndarray]
+
+TIMED_SAMPLES = 6
+"""Where shapes differ from sample to sample; otherwise one is as good as many."""
+
+
+def inputs_to_time(data: DataSet) -> tuple[list[Inputs], list[Inputs]]:
+    """Returns the inputs of the first samples, and those of them that are timed: one, or all where shapes differ."""
+    samples: list[Inputs] = list(first_inputs(data, TIMED_SAMPLES))
+    shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
+    return samples, samples if len(shapes) > 1 else samples[:1]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A form that was kept: its spec, the model it runs (float or quantized), its worker, its latency when raced.
 
-    doubtful: its accuracy was too near the limit for the samples that chose; only the confirmation can tell.
+    doubtful: its accuracy was too near the limit for the samples that chose, or a limit could not be told from the
+    race; only the confirmation can tell. checks: of the limits on latency, memory and throughput.
     """
 
     spec: TrialSpec
@@ -40,6 +57,7 @@ class Kept:
     contender: Contender
     latency: Estimate
     doubtful: bool = False
+    checks: Sequence[LimitCheck] = ()
 
 
 @dataclass(slots=True)
@@ -49,6 +67,8 @@ class Job:
     timed_inputs: what is timed, one sample, or several where their shapes differ; checked: a few samples' inputs with
     the baseline's outputs. request_seconds, sample_seconds: what a request to the baseline and the evaluation of a
     sample (reading and scoring included) take; openings: what the start of a worker has taken, by engine, at worst.
+    limits: on latency, memory and throughput; finished: the trials of earlier runs of this study, by key, which are not
+    measured again.
     """
 
     model: Model
@@ -62,6 +82,8 @@ class Job:
     preprocess: str | None
     seed: int
     narrator: Narrator
+    limits: Sequence[Limit] = ()
+    finished: dict[str, tuple[TrialSpec, Mapping[str, Any]]] = field(default_factory=dict)
     folder: Path = Path()
     timed_inputs: list[Inputs] = field(default_factory=list)
     checked: list[tuple[Inputs, Inputs]] = field(default_factory=list)
@@ -69,6 +91,11 @@ class Job:
     request_seconds: float = 0.0
     sample_seconds: float = 0.0
     openings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def schedule(self) -> Schedule:
+        """What is still to come."""
+        return self.narrator.schedule
 
     @property
     def baseline(self) -> Kept:

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strop.optimize.budget import Budget
 from strop.optimize.events import Event, Kind, Listener
+from strop.optimize.schedule import Schedule
 from strop.optimize.study import Study
+
+LAST = "confirmation"
+"""The part of the schedule whose time is reserved from the start."""
 
 
 @dataclass(slots=True)
 class Narrator:
-    """The voice of one run; `planned_seconds` is its expected length, once that is known.
+    """The voice of one run; `schedule` says how much of it is still to come, once it is `planned`.
 
-    command: the line that runs the whole again, "" where there is none.
+    command: the line that runs the whole again, "" where there is none; replay: the words that replay a trial.
     """
 
     study: Study
     budget: Budget
     listener: Listener
     command: str = ""
-    planned_seconds: float | None = None
+    replay: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
+    schedule: Schedule = field(init=False)
+    planned: bool = False
+
+    def __post_init__(self) -> None:
+        """Begins a schedule on the budget's clock."""
+        self.schedule = Schedule(lambda: self.budget.elapsed)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that the run will still take: the search within its share of the budget, then the confirmation."""
+        search = [name for name in self.schedule.parts if name != LAST]
+        searching = self.schedule.remaining(search, within=self.budget.for_search)
+        return max(0.0, min(searching + self.schedule.remaining([LAST]), self.budget.remaining))
 
     def stage(self, words: str) -> None:
         """Tells that a part begins."""
@@ -43,7 +60,9 @@ class Narrator:
 
         What no single trial shows takes the whole run again.
         """
-        command = shlex.join(["strop", "replay", str(self.study.path), key]) if key else self.command
+        command = (
+            shlex.join([*(self.replay or ("strop", "replay", str(self.study.path))), key]) if key else self.command
+        )
         self.study.decide(words, key=key, command=command or None)
         self._tell("decision", words)
 
@@ -53,8 +72,8 @@ class Narrator:
         self._tell("warning", words)
 
     def _tell(self, kind: Kind, words: str, data: Mapping[str, object] | None = None) -> None:
-        if self.planned_seconds is None:
+        if not self.planned:
             self.listener(Event(kind, words, data=data or {}))
             return
-        left = max(0.0, self.planned_seconds - self.budget.elapsed)
-        self.listener(Event(kind, words, min(1.0, self.budget.elapsed / self.planned_seconds), left, data or {}))
+        elapsed, left = self.budget.elapsed, self.remaining
+        self.listener(Event(kind, words, elapsed / max(elapsed + left, 1e-9), left, data or {}))

@@ -21,10 +21,8 @@ FEWEST_REQUESTS = {"latency": 1, "throughput": 6}
 """In a turn: one, or a window of two for each stream between one that fills the streams and one that drains them."""
 CONFIRMING_REQUESTS = 16
 """Besides the race: first requests, throughput of both, two samples evaluated with both."""
-OPENING_SECONDS = 2.0
-"""Starting a worker and compiling in it; what a race costs besides its turns."""
-FRESH_PROCESSES_SECONDS = 12.0
-"""First inference and memory of the baseline and the bundle, in fresh processes."""
+FRESH_PROCESSES = 6
+"""Of the baseline and of the bundle each: five for the first inference, one for the race."""
 FEW_LABELS = 300
 """Below this, an accuracy limit of a point or less can hardly be told from luck."""
 
@@ -59,13 +57,15 @@ class Forecast:
     search_seconds: float
     quantization_seconds: float
     evaluation_seconds: float
+    refinement_seconds: float
     confirmation_seconds: float
     memory_bytes: int
 
     @property
     def seconds(self) -> float:
         """Returns the whole."""
-        return self.search_seconds + self.quantization_seconds + self.evaluation_seconds + self.confirmation_seconds
+        search = self.search_seconds + self.quantization_seconds + self.evaluation_seconds + self.refinement_seconds
+        return search + self.confirmation_seconds
 
     def to_json(self) -> dict[str, object]:
         """Returns the parts and the whole as a JSON object."""
@@ -74,6 +74,7 @@ class Forecast:
             "search_seconds": round(self.search_seconds, 1),
             "quantization_seconds": round(self.quantization_seconds, 1),
             "evaluation_seconds": round(self.evaluation_seconds, 1),
+            "refinement_seconds": round(self.refinement_seconds, 1),
             "confirmation_seconds": round(self.confirmation_seconds, 1),
             "memory_mb": round(self.memory_bytes / 1e6),
         }
@@ -103,25 +104,3 @@ def fit_to_time(data: DataSet, sample_seconds: float, seconds: float) -> DataSet
     """Returns as many samples of `data`, evenly spread, as two models can be evaluated on in half of `seconds`."""
     count = max(2.0, 0.5 * seconds / (2 * sample_seconds))
     return data if count >= len(data) else evenly_spread(data, int(count))
-
-
-def forecast(
-    races: int,
-    shares: Shares,
-    sample_seconds: float,
-    *,
-    race_seconds: float,
-    shortest_race: float,
-    memory_bytes: int,
-) -> Forecast:
-    """Returns what the run will cost, from what a sample costs, the number of races, and how short one can be."""
-    return Forecast(
-        search_seconds=races * (max(race_seconds, shortest_race) + OPENING_SECONDS),
-        quantization_seconds=shares.calibration * sample_seconds * 6 + (5 if shares.calibration else 0),
-        evaluation_seconds=shares.choosing * sample_seconds * 3,
-        confirmation_seconds=max(CONFIRMATION_RACE_SECONDS, shortest_race)
-        + OPENING_SECONDS * 2
-        + FRESH_PROCESSES_SECONDS
-        + 2 * shares.confirmation * sample_seconds,
-        memory_bytes=memory_bytes,
-    )

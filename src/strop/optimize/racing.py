@@ -13,6 +13,7 @@ from strop.engines.contract import Objective
 from strop.engines.remote import RemoteModel, open_remote
 from strop.errors import EngineError
 from strop.measure.comparison import Compared, compare_blocks
+from strop.measure.sequential import ClearlySlower
 from strop.measure.turns import Turn
 from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.trial import TrialSpec
@@ -82,11 +83,20 @@ def check_agreement(
             )
 
 
-def race(contenders: Mapping[str, Contender], *, seconds: float, kind: Objective | None = None) -> dict[str, Compared]:
+def race(
+    contenders: Mapping[str, Contender],
+    *,
+    seconds: float,
+    kind: Objective | None = None,
+    further_seconds: float = 0.0,
+    early: bool = False,
+) -> dict[str, Compared]:
     """Returns each contender compared with the first, in interleaved turns of `seconds` together.
 
     kind: what is compared, single requests ("latency") or wall time per inference with many in flight ("throughput");
-    by default what the trials are after.
+    by default what the trials are after. further_seconds: how much longer it may take where the others seem faster and
+    it cannot tell. early: ends as soon as all others are clearly slower.
     """
     turns = {name: contender.turn(kind or contender.spec.objective) for name, contender in contenders.items()}
-    return compare_blocks(turns, seconds=seconds)
+    stop = ClearlySlower() if early else None
+    return compare_blocks(turns, seconds=seconds, stop=stop, further_seconds=further_seconds)

@@ -7,32 +7,34 @@ than what came in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from strop.errors import LimitError, NotSupportedError, StropError
+from strop.errors import FileError, LimitError, NotSupportedError, StropError, WorkerError
 from strop.machine import machine
-from strop.measure.latency import measure_latency
+from strop.measure.latency import Latency, measure_latency
 from strop.model.model import Model
 from strop.optimize.afterwards import run_afterwards
 from strop.optimize.confirm import confirm_best
+from strop.optimize.forecasting import forecast
 from strop.optimize.int8_forms import int8_forms
-from strop.optimize.job import Inputs, Job, Kept
-from strop.optimize.plan import FEW_LABELS, Forecast, Shares, divide, fit_shares, forecast
+from strop.optimize.job import TIMED_SAMPLES, Inputs, Job, Kept, inputs_to_time
+from strop.optimize.limit_checks import check_limits
+from strop.optimize.plan import FEW_LABELS, Shares, divide, fit_shares
 from strop.optimize.racing import open_contender
+from strop.optimize.refining import refine
+from strop.optimize.resume import planned_shares, reopen_best
 from strop.optimize.space import Precision
 from strop.optimize.trial import Samples, TrialResult, TrialSpec
-from strop.optimize.trials import race_all, race_seconds, specs
+from strop.optimize.trials import LIMITS_SECONDS, race_all, revive, unfinished
 from strop.quality.contract import DataSet
 from strop.quality.split import split
-from strop.quality.task import first_inputs
 
 BASELINE_ENGINE = "onnxruntime"
 """What most users run today, with its defaults: the form every gain is measured against."""
-TIMED_SAMPLES = 6
-"""Where shapes differ from sample to sample; otherwise one is as good as many."""
 CHECKED_SAMPLES = 3
 QUIET_SCATTER = 0.1
 """Of the middle half of the baseline's calls, over their median."""
@@ -41,14 +43,27 @@ QUIET_SCATTER = 0.1
 def search(job: Job) -> dict[str, Any]:
     """Returns what was found, as JSON; the bundle is at `job.output`, every trial in `job.study`.
 
-    Raises LimitError where the baseline is near chance or the budget too small. Ctrl-C or an error once trials run
-    writes the best so far, unconfirmed, before it goes on.
+    Trials in `job.finished` are not measured again. Raises LimitError where the baseline is near chance or the budget
+    too small. Ctrl-C or an error once trials run writes the best so far, unconfirmed, before it goes on.
     """
-    with TemporaryDirectory(prefix="strop-") as folder, ExitStack() as stack:
+    try:
+        return _search(job)
+    except OSError as error:
+        raise FileError(
+            "file.write",
+            "a file could not be written",
+            where=error.filename,
+            got=error.strerror or error,
+            hint="free some space; what was finished is in the study, and --resume goes on from it",
+        ) from error
+
+
+def _search(job: Job) -> dict[str, Any]:
+    with TemporaryDirectory(prefix="strop-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         job.folder = Path(folder)
         stack.callback(_close, job)
         noise = _start_baseline(job)
-        shares, expected = _plan(job, noise)
+        shares = _plan(job, noise)
         calibration, choosing, confirmation = split(
             job.data,
             calibration=shares.calibration,
@@ -57,30 +72,64 @@ def search(job: Job) -> dict[str, Any]:
             overlap=shares.overlap,
             seed=job.seed,
         )
-        _check_baseline(job, choosing)
+        with job.schedule.working("baseline"):
+            _check_baseline(job, choosing)
         try:
-            later = len(specs(job, "int8")) if shares.calibration else 0
-            original = dict.fromkeys(job.engines, job.model)
-            quantizing = expected.quantization_seconds + job.shortest_trial() if later else 0.0
-            reserved = min(quantizing, max(0.0, 0.5 * job.budget.for_search))
-            race_all(job, own_precision(job.model), original, choosing, races_later=later, later_seconds=reserved)
-            if shares.calibration:
-                race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
-            confirmed = confirm_best(job, confirmation)
-        except (KeyboardInterrupt, StropError) as error:
-            _save_best(job, "interrupted" if isinstance(error, KeyboardInterrupt) else error.what)
+            if job.finished:
+                reopen_best(job)
+            _try_all(job, shares, calibration, choosing)
+            with job.schedule.working("confirmation"):
+                confirmed = confirm_best(job, confirmation)
+        except BaseException as error:
+            _save_best(job, error)
             raise
         return {**confirmed.report, **run_afterwards(job, confirmed)}
+
+
+def _try_all(job: Job, shares: Shares, calibration: DataSet, choosing: DataSet) -> None:
+    """Races what there is to race: the model as it came, its INT8 forms, and refinements of the best."""
+    later = len(unfinished(job, "int8")) if shares.calibration else 0
+    original = dict.fromkeys(job.engines, job.model)
+    quantizing = job.schedule.remaining(["quantization"]) + job.shortest_trial() if later else 0.0
+    reserved = min(quantizing, max(0.0, 0.5 * job.budget.for_search))
+    race_all(job, own_precision(job.model), original, choosing, races_later=later, later_seconds=reserved)
+    if shares.calibration:
+        race_all(job, "int8", int8_forms(job, calibration, choosing), choosing)
+    job.schedule.skip("trials", None)
+    refine(job, choosing)
 
 
 def _start_baseline(job: Job) -> str:
     """Opens and times the baseline; returns what its calls say about the machine's noise."""
     job.narrator.stage(f"baseline: {BASELINE_ENGINE} with its defaults")
     began = job.budget.elapsed
-    samples: list[Inputs] = first_inputs(job.data, TIMED_SAMPLES)
+    samples, job.timed_inputs = inputs_to_time(job.data)
     reading_seconds = (job.budget.elapsed - began) / min(TIMED_SAMPLES, len(job.data))
-    shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
-    job.timed_inputs = samples if len(shapes) > 1 else samples[:1]
+    try:
+        latency = _time_baseline(job, samples)
+    except WorkerError as error:
+        job.narrator.warn(f"the baseline's worker ended and was started again: {error.in_a_line}")
+        latency = _time_baseline(job, samples)
+    job.sample_seconds = reading_seconds + 1.5 * latency.estimate.point
+    form = job.baseline
+    if form.spec.key not in job.finished:
+        result = TrialResult(
+            form.spec,
+            "kept",
+            "the baseline",
+            latency=latency.estimate,
+            settings=dict(form.contender.remote.settings),
+            samples=[Samples("best", "latency", latency.samples)],
+        )
+        job.study.add(result)
+    scatter = latency.dispersion.iqr_over_median
+    if scatter < QUIET_SCATTER:
+        return f"the machine is quiet (calls scatter by {scatter:.0%})"
+    return f"the machine is noisy (calls scatter by {scatter:.0%}): verdicts take longer, some will say `cannot tell`"
+
+
+def _time_baseline(job: Job, samples: Sequence[Inputs]) -> Latency:
+    """Opens the baseline, puts it on `job.kept`, and returns the latency of its requests."""
     spec = TrialSpec(job.model.sha256, job.data.fingerprint, BASELINE_ENGINE, own_precision(job.model), job.objective)
     began = job.budget.elapsed
     try:
@@ -101,25 +150,14 @@ def _start_baseline(job: Job) -> str:
         _check_budget(job)
         job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
         latency = measure_latency(contender.remote.block, seconds=max(0.1, min(2.0, 0.05 * job.budget.remaining)))
+        alone = latency.samples if job.objective == "latency" and len(job.timed_inputs) == 1 else None
+        checks = check_limits(job, contender, latencies=alone, rate=None, seconds=LIMITS_SECONDS)
     except BaseException:
         contender.close()
         raise
-    job.kept = [Kept(spec, job.model, contender, latency.estimate)]
+    job.kept = [Kept(spec, job.model, contender, latency.estimate, checks=checks)]
     job.request_seconds = latency.estimate.point
-    job.sample_seconds = reading_seconds + 1.5 * latency.estimate.point
-    result = TrialResult(
-        spec,
-        "kept",
-        "the baseline",
-        latency=latency.estimate,
-        settings=dict(contender.remote.settings),
-        samples=[Samples("best", "latency", latency.samples)],
-    )
-    job.study.add(result)
-    scatter = latency.dispersion.iqr_over_median
-    if scatter < QUIET_SCATTER:
-        return f"the machine is quiet (calls scatter by {scatter:.0%})"
-    return f"the machine is noisy (calls scatter by {scatter:.0%}): verdicts take longer, some will say `cannot tell`"
+    return latency
 
 
 def _check_budget(job: Job) -> None:
@@ -137,29 +175,25 @@ def _check_budget(job: Job) -> None:
         )
 
 
-def _plan(job: Job, noise: str) -> tuple[Shares, Forecast]:
-    """Returns how the samples are divided and what it will all cost, after telling so."""
-    shares = fit_shares(divide(len(job.data), quantizing=not job.model.is_quantized), job.sample_seconds, job.budget)
-    races = len(specs(job, "f32")) + (len(specs(job, "int8")) if shares.calibration else 0)
-    memory = 3 * (job.baseline.contender.remote.memory().peak_bytes + job.original.stat().st_size)
-    expected = forecast(
-        races,
-        shares,
-        job.sample_seconds,
-        race_seconds=race_seconds(job, races),
-        shortest_race=job.shortest_race(),
-        memory_bytes=memory,
+def _plan(job: Job, noise: str) -> Shares:
+    """Returns how the samples are divided, after telling that and what it will all cost."""
+    shares = planned_shares(job.study) or fit_shares(
+        divide(len(job.data), quantizing=not job.model.is_quantized), job.sample_seconds, job.budget
     )
-    seconds = job.budget.elapsed + expected.seconds
-    if job.budget.seconds is not None:
-        seconds = min(seconds, job.budget.seconds)
-    job.narrator.planned_seconds = seconds
+    expected = forecast(job, shares)
+    job.narrator.planned = True
+    trials = job.schedule.parts["trials"].left
+    seconds = job.budget.elapsed + job.narrator.remaining
+    limits = ", ".join([job.judge.limit_words, *(limit.words for limit in job.limits)])
     job.narrator.plan(
-        f"plan: {races} trials on {machine().cores} cores; {job.judge.limit_words}; of {len(job.data)} samples "
+        f"plan: {trials} trials on {machine().cores} cores; {limits}; of {len(job.data)} samples "
         f"{shares.calibration} calibrate, {shares.choosing} choose, {shares.confirmation} confirm; "
-        f"about {seconds:.0f} s and {memory / 1e6:.0f} MB; {noise}",
-        expected.to_json() | {"trials": races, "shares": shares.to_json()},
+        f"about {seconds:.0f} s and {expected.memory_bytes / 1e6:.0f} MB; {noise}",
+        {**expected.to_json(), "trials": trials, "shares": shares.to_json()},
     )
+    job.study.fact("forecast", {**expected.to_json(), "whole_run_seconds": round(seconds, 1)})
+    for check in job.baseline.checks:
+        job.narrator.decide(f"baseline: {check.words}", key=job.baseline.spec.key)
     if job.judge.needs_labels and shares.confirmation < FEW_LABELS:
         job.narrator.warn(
             f"only {shares.confirmation} labelled samples confirm: below {FEW_LABELS}, a loss of a point can hardly be "
@@ -167,13 +201,18 @@ def _plan(job: Job, noise: str) -> tuple[Shares, Forecast]:
         )
     if shares.overlap:
         job.narrator.warn(f"only {len(job.data)} samples: the same ones calibrate, choose and confirm, which flatters")
-    return shares, expected
+    return shares
 
 
 def _check_baseline(job: Job, choosing: DataSet) -> None:
     job.narrator.stage(f"accuracy of the baseline on {len(choosing)} samples")
     began = job.budget.elapsed
-    found = job.judge.baseline(job.baseline.contender.remote, choosing)
+    try:
+        found = job.judge.baseline(job.baseline.contender.remote, choosing)
+    except WorkerError:
+        if not revive(job):
+            raise
+        found = job.judge.baseline(job.baseline.contender.remote, choosing)
     if job.judge.needs_labels:
         job.sample_seconds = max(job.request_seconds, (job.budget.elapsed - began) / len(choosing))
     job.study.fact("baseline_accuracy", dict(found.details))
@@ -188,11 +227,22 @@ def _check_baseline(job: Job, choosing: DataSet) -> None:
         )
 
 
-def _save_best(job: Job, why: str) -> None:
+def _save_best(job: Job, error: BaseException) -> None:
+    """Writes the best so far; what keeps it from that, a full disk say, must not hide why the run ended."""
+    why = error.what if isinstance(error, StropError) else "interrupted"
+    if not isinstance(error, (StropError, KeyboardInterrupt)):
+        why = f"{type(error).__name__}: {error}"
     best = next(form for form in reversed(job.kept) if not form.doubtful)
-    job.write(best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
-    job.study.fact("interrupted", True)
-    job.narrator.decide(f"{why}: the best so far is written, not confirmed: {best.spec.label} -> {job.output}")
+    try:
+        job.write(best, job.output, {"confirmed": False, "decisions": job.study.decisions()})
+        words = f"{why}: the best so far is written, not confirmed: {best.spec.label} -> {job.output}"
+    except StropError as failure:
+        words = f"{why}: the best so far, {best.spec.label}, could not be written: {failure.in_a_line}"
+    try:
+        job.study.fact("interrupted", True)
+        job.narrator.decide(f"{words}; --resume goes on from here")
+    except FileError:
+        job.narrator.warn(f"{words}; the study could not be written either")
 
 
 def own_precision(model: Model) -> Precision:

@@ -90,6 +90,13 @@ class Study:
             self._write("insert into trials (key, finished, result) values (?, ?, ?)", row)
             self._add_samples(result.spec.key, result.samples)
 
+    def forget_untried(self) -> None:
+        """Removes the trials that an earlier run had no time for: they are not finished."""
+        for record in self.trials():
+            trial: Any = record
+            if trial["status"] == "not tried":
+                self._write("delete from trials where key = ?", (trial["trial"]["key"],))
+
     def add_samples(self, key: str, samples: Sequence[Samples]) -> None:
         """Records raw samples that are no trial's: those of the confirmation of the form `key`."""
         with self._at_once():

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,8 +59,29 @@ class TrialSpec:
         return Settings().updated({**self.settings, "objective": self.objective}) if self.settings else Settings()
 
     def to_json(self) -> dict[str, object]:
-        """Returns the spec with its key as a JSON object."""
+        """Returns the spec with its key as a JSON object; `from_json` reads it back."""
         return {"key": self.key, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TrialSpec:
+        """Returns the spec that `to_json` wrote; raises ValueError for anything else, its key included."""
+        try:
+            found = cls(**{name: value for name, value in record.items() if name != "key"})
+            key = found.key
+            plain = [isinstance(value, str) for value in (found.model, found.data, found.engine)]
+        except (AttributeError, TypeError) as error:
+            raise ValueError("no spec of a trial") from error
+        sound = (
+            all(plain)
+            and found.precision in ("f32", "int8")
+            and found.objective in ("latency", "throughput")
+            and isinstance(found.settings, dict)
+            and isinstance(found.batch, int)
+            and found.batch > 0
+        )
+        if not sound or key != record.get("key"):
+            raise ValueError("no spec of a trial, or one that was changed")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +89,7 @@ class TrialResult:
     """What came of a trial: its status with the reason in words, and what was measured before it was decided.
 
     latency: seconds per inference (at the throughput objective: seconds of wall time per inference completed);
-    speedup: against the best so far at that moment (`against`).
+    speedup: against the best so far at that moment (`against`); doubtful: kept for the confirmation to decide.
     """
 
     spec: TrialSpec
@@ -78,6 +99,8 @@ class TrialResult:
     speedup: Speedup | None = None
     against: str | None = None
     accuracy: Mapping[str, object] | None = None
+    limits: Sequence[Mapping[str, object]] | None = None
+    doubtful: bool = False
     settings: Mapping[str, object] | None = None
     seconds: float = 0.0
     samples: Sequence[Samples] = field(default=(), repr=False)
@@ -93,6 +116,8 @@ class TrialResult:
             "speedup": self.speedup.to_json() if self.speedup else None,
             "against": self.against,
             "accuracy": dict(self.accuracy) if self.accuracy else None,
+            "limits": list(self.limits) if self.limits else None,
+            "doubtful": self.doubtful,
             "settings": dict(self.settings) if self.settings else None,
             "seconds": round(self.seconds, 3),
         }

@@ -1,21 +1,36 @@
-"""The trials of one precision: each raced against the best so far, kept only where it is faster and accurate enough."""
+"""The trials of one precision: each raced against the best so far, kept only where it is faster and accurate enough.
+
+Where limits on latency, memory or throughput are set and the best so far exceeds them, what comes nearer is better than
+what is faster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from strop.errors import NotSupportedError, StropError, WorkerError
 from strop.machine import machine
-from strop.measure.clock import now
-from strop.measure.estimate import Verdict
+from strop.measure.comparison import Compared
+from strop.measure.estimate import Estimate, Verdict
 from strop.model.model import Model
 from strop.optimize.job import Job, Kept
+from strop.optimize.limit_checks import LimitCheck, check_limits, check_memory, summary, total_excess
 from strop.optimize.plan import RACE_SECONDS, SHORTEST_RACE_SECONDS
 from strop.optimize.racing import Contender, check_agreement, open_contender, race
 from strop.optimize.space import BATCHES, Precision, candidates
-from strop.optimize.trial import Samples, TrialResult, TrialSpec
+from strop.optimize.trial import Samples, Status, TrialResult, TrialSpec
 from strop.quality.contract import DataSet
+
+FURTHER_SECONDS = 2 * RACE_SECONDS
+"""How much longer a race goes on that cannot tell, where time is ample."""
+LIMITS_SECONDS = 3.0
+"""For what a race does not show of a limit, at most."""
+NEARER = 0.97
+"""Of two forms beyond the limits, one is nearer where its excess is less than this share of the other's."""
+
+Hopeless = dict[str, tuple[Status, str]]
+"""By engine: what became of a trial whose reason holds for its other settings, too, and that reason."""
 
 
 def specs(job: Job, precision: Precision) -> list[TrialSpec]:
@@ -27,9 +42,14 @@ def specs(job: Job, precision: Precision) -> list[TrialSpec]:
         model=job.model.sha256,
         data=job.data.fingerprint,
         machine=machine(),
-        batches=BATCHES if job.objective == "throughput" and _can_batch(job) else (1,),
+        batches=BATCHES if job.objective == "throughput" and can_batch(job) else (1,),
     )
     return [spec for spec in found if not _is_baseline(job, spec)]
+
+
+def unfinished(job: Job, precision: Precision) -> list[TrialSpec]:
+    """Returns those of `specs` that no earlier run of this study has finished."""
+    return [spec for spec in specs(job, precision) if spec.key not in job.finished]
 
 
 def _is_baseline(job: Job, spec: TrialSpec) -> bool:
@@ -38,17 +58,21 @@ def _is_baseline(job: Job, spec: TrialSpec) -> bool:
     return same_kind and all(in_force.get(name) == value for name, value in spec.settings.items())
 
 
-def _can_batch(job: Job) -> bool:
+def can_batch(job: Job) -> bool:
     """Whether a request may hold several samples: every first size is free, and the samples have one shape."""
     free = all(spec.shape and not isinstance(spec.shape[0], int) for spec in job.model.inputs)
     shapes = {tuple(array.shape for array in inputs.values()) for inputs in job.timed_inputs}
     return free and len(shapes) == 1
 
 
+def race_share(job: Job, races: int, *, later_seconds: float = 0.0) -> float:
+    """Returns what each of `races` races may take of the search's share, `later_seconds` of it left alone."""
+    return (job.budget.for_search - later_seconds) / max(1, races) - job.opening_seconds()
+
+
 def race_seconds(job: Job, races: int, *, later_seconds: float = 0.0) -> float:
-    """Returns how long each of `races` races may take within the search's share, `later_seconds` of it left alone."""
-    share = (job.budget.for_search - later_seconds) / max(1, races) - job.opening_seconds()
-    return min(RACE_SECONDS, max(SHORTEST_RACE_SECONDS, share))
+    """Returns how long each of `races` races is to take."""
+    return min(RACE_SECONDS, max(SHORTEST_RACE_SECONDS, race_share(job, races, later_seconds=later_seconds)))
 
 
 def race_all(
@@ -66,42 +90,57 @@ def race_all(
     accuracy with it, does so with any settings and is not tried again. races_later: how many races still come;
     later_seconds: what comes before those.
     """
-    evaluation_seconds = len(choosing) * job.sample_seconds if _quantized_here(job, precision) else 0.0
-    waiting = [spec for spec in specs(job, precision) if spec.engine in forms]
-    hopeless: dict[str, TrialResult] = {}
+    evaluation_seconds = len(choosing) * job.sample_seconds if quantized_here(job, precision) else 0.0
+    waiting = unfinished(job, precision)
+    hopeless = _found_hopeless(job, precision)
     for number, spec in enumerate(waiting):
-        if spec.engine in hopeless:
-            earlier = hopeless[spec.engine]
-            _finish(job, TrialResult(spec, earlier.status, f"as {earlier.spec.label}: {earlier.reason}"))
+        if spec.engine not in forms:
+            job.schedule.skip("trials")
+        elif spec.engine in hopeless:
+            job.schedule.skip("trials")
+            finish(job, TrialResult(spec, *hopeless[spec.engine]))
         elif job.budget.for_search - later_seconds < job.shortest_trial(spec.engine) + evaluation_seconds:
-            _finish(job, TrialResult(spec, "not tried", "the budget's share for the search is used up"))
+            job.schedule.skip("trials")
+            finish(job, TrialResult(spec, "not tried", "the budget's share for the search is used up"))
         else:
-            job.narrator.progress(f"trial: {spec.label}")
-            seconds = race_seconds(job, len(waiting) - number + races_later, later_seconds=later_seconds)
-            result = _try(job, spec, forms[spec.engine], choosing, seconds)
+            share = race_share(job, len(waiting) - number + races_later, later_seconds=later_seconds)
+            with job.schedule.working("trials"):
+                job.narrator.progress(f"trial: {spec.label}")
+                result = attempt(job, spec, forms[spec.engine], choosing, share)
+                finish(job, result)
             if result.status == "unsupported" or (result.status == "dropped" and result.accuracy is not None):
-                hopeless[spec.engine] = result
-            _finish(job, result)
+                hopeless[spec.engine] = (result.status, f"as {spec.label}: {result.reason}")
 
 
-def _try(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
-    started = now()
+def _found_hopeless(job: Job, precision: Precision) -> Hopeless:
+    """Returns what an earlier run of this study found to be hopeless."""
+    found: Hopeless = {}
+    for spec, trial in job.finished.values():
+        status = trial["status"]
+        if spec.precision == precision and (status == "unsupported" or (status == "dropped" and trial["accuracy"])):
+            found.setdefault(spec.engine, (status, f"as {spec.label}: {trial['reason']}"))
+    return found
+
+
+def attempt(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, share: float) -> TrialResult:
+    """Returns what came of a trial; one that wins is appended to `job.kept`. share: seconds that its race may take."""
+    started = job.budget.elapsed
     try:
-        _revive(job)
+        revive(job)
         try:
-            result = _run(job, spec, model, choosing, seconds)
+            result = _run(job, spec, model, choosing, share)
         except WorkerError:
-            if not _revive(job):
+            if not revive(job):
                 raise  # its own worker failed
-            result = _run(job, spec, model, choosing, seconds)
+            result = _run(job, spec, model, choosing, share)
     except NotSupportedError as error:
         result = TrialResult(spec, "unsupported", error.in_a_line)
     except StropError as error:
         result = TrialResult(spec, "failed", error.in_a_line)
-    return replace(result, seconds=now() - started)
+    return replace(result, seconds=job.budget.elapsed - started)
 
 
-def _revive(job: Job) -> bool:
+def revive(job: Job) -> bool:
     """Opens the baseline and the best again where their workers have ended; returns whether one had.
 
     A crash of theirs is not the next trial's fault, nor may it cost those that come after.
@@ -118,60 +157,158 @@ def _revive(job: Job) -> bool:
     return bool(ended)
 
 
-def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, seconds: float) -> TrialResult:
+def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, share: float) -> TrialResult:
     best = job.best
-    doubtful = False
-    quantized_here = _quantized_here(job, spec.precision)
     began = job.budget.elapsed
     challenger = open_contender(spec, job.saved(model), job.timed_inputs, timeout=job.budget.search_patience)
     won = False
     try:
-        job.opened_in(spec.engine, job.budget.elapsed - began)
-        slow = _too_slow_to_race(job, challenger)
-        if slow:
-            return TrialResult(spec, "dropped", slow)
-        if not quantized_here:
+        if "tune" not in spec.settings:  # its bundle holds what tuning found
+            job.opened_in(spec.engine, job.budget.elapsed - began)
+        why_not = _not_worth_racing(job, challenger)
+        if why_not:
+            return TrialResult(spec, "dropped", why_not, settings=dict(challenger.remote.settings))
+        if not quantized_here(job, spec.precision):
             check_agreement(challenger, job.checked)
-        raced = race({"best": best.contender, "challenger": challenger}, seconds=seconds)
-        against, compared = raced["best"], raced["challenger"]
-        ratio, verdict = compared.speedup.ratio, compared.verdict
-        words = f"{ratio.point:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}) against {best.spec.label}"
-        result = TrialResult(
-            spec,
-            "dropped",
-            f"{verdict}: {words}",
-            latency=compared.estimate,
-            speedup=compared.speedup,
-            against=best.spec.label,
-            settings=dict(challenger.remote.settings),
-            samples=[
-                Samples("challenger", job.objective, compared.samples),
-                Samples("best", job.objective, against.samples),
-            ],
-        )
-        if verdict is not Verdict.FASTER:
+        result, raced = _race(job, challenger, share)
+        result, checks = _hold_against_limits(job, challenger, result, raced)
+        if result.status != "kept":
             return result
-        if quantized_here:
+        doubtful = any(check.met is None for check in checks)
+        if quantized_here(job, spec.precision):
             job.narrator.progress(f"accuracy of {spec.label}")
             judged = job.judge.judge(job.baseline.contender.remote, challenger.remote, choosing)
+            result = replace(result, accuracy=judged.details)
             if judged.hopeless:
-                return replace(result, reason=f"faster, but {judged.words}", accuracy=judged.details)
-            doubtful = not judged.within
-            doubt = ", yet too near to it for so few samples: the confirmation decides" if doubtful else ""
-            result = replace(result, reason=f"{result.reason}; {judged.words}{doubt}", accuracy=judged.details)
+                return replace(result, status="dropped", reason=f"faster, but {judged.words}")
+            doubt = "" if judged.within else ", yet too near to it for so few samples: the confirmation decides"
+            doubtful = doubtful or not judged.within
+            result = replace(result, reason=f"{result.reason}; {judged.words}{doubt}")
         won = True
         if best is not job.baseline:
             best.contender.close()
-        job.kept.append(Kept(spec, model, challenger, compared.estimate, doubtful))
+        job.kept.append(Kept(spec, model, challenger, raced.estimate, doubtful, checks))
         job.budget.reserve(job.shortest_confirmation)
-        return replace(result, status="kept")
+        return replace(result, doubtful=doubtful)
     finally:
         if not won:
             challenger.close()
 
 
-def _quantized_here(job: Job, precision: Precision) -> bool:
+def _race(job: Job, challenger: Contender, share: float) -> tuple[TrialResult, Compared]:
+    """Races it against the best so far; the result is "kept" where it is faster."""
+    best = job.best
+    raced = race(
+        {"best": best.contender, "challenger": challenger},
+        seconds=min(RACE_SECONDS, max(SHORTEST_RACE_SECONDS, share)),
+        further_seconds=min(FURTHER_SECONDS, max(0.0, share - RACE_SECONDS)),
+        # Where the best is beyond a limit, a slower form may be better.
+        early=total_excess(best.checks) == 0,
+    )
+    against, compared = raced["best"], raced["challenger"]
+    ratio = compared.speedup.ratio
+    words = f"{ratio.point:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}) against {best.spec.label}"
+    if compared.stopped:
+        reason = f"{Verdict.SLOWER}, seen after {ratio.n} rounds: {words}"
+    else:
+        reason = f"{compared.verdict}: {words}"
+    result = TrialResult(
+        challenger.spec,
+        "kept" if compared.verdict is Verdict.FASTER else "dropped",
+        reason,
+        latency=compared.estimate,
+        speedup=compared.speedup,
+        against=best.spec.label,
+        settings=dict(challenger.remote.settings),
+        samples=[
+            Samples("challenger", job.objective, compared.samples),
+            Samples("best", job.objective, against.samples),
+        ],
+    )
+    return result, compared
+
+
+def _hold_against_limits(
+    job: Job, challenger: Contender, result: TrialResult, raced: Compared
+) -> tuple[TrialResult, tuple[LimitCheck, ...]]:
+    """Returns the result with what the limits make of it, and their checks."""
+    before = total_excess(job.best.checks)
+    if not job.limits or (result.status != "kept" and before == 0):
+        return result, ()
+    seconds = min(LIMITS_SECONDS, max(0.2, 0.1 * job.budget.for_search))
+    checks = checks_of(job, challenger, raced, others=[job.best.contender], seconds=seconds)
+    excess = total_excess(checks)
+    result = replace(result, limits=[check.to_json() for check in checks])
+    beyond = summary([check for check in checks if check.met is False])
+    unknown = summary([check for check in checks if check.met is None])
+    if before == 0 and excess > 0:
+        return replace(result, status="dropped", reason=f"{result.reason}, but {beyond}"), checks
+    if excess < NEARER * before:
+        nearer = "keeps the limits" if excess == 0 else f"nearer to the limits ({beyond})"
+        result = replace(
+            result, status="kept", reason=f"{nearer}, which {job.best.spec.label} does not; {result.reason}"
+        )
+    elif excess > before:
+        result = replace(result, status="dropped", reason=f"{result.reason}, but further beyond the limits: {beyond}")
+    return (replace(result, reason=f"{result.reason}; {unknown}") if unknown else result), checks
+
+
+def checks_of(
+    job: Job, contender: Contender, raced: Compared, *, others: Sequence[Contender], seconds: float
+) -> tuple[LimitCheck, ...]:
+    """Returns the checks of the job's limits for a form that was raced; seconds: for what the race does not show."""
+    latency = job.objective == "latency"
+    return check_limits(
+        job,
+        contender,
+        latencies=raced.samples if latency and len(job.timed_inputs) == 1 else None,
+        rate=None if latency else per_second(raced.estimate),
+        seconds=seconds,
+        others=others,
+    )
+
+
+def per_second(seconds: Estimate) -> Estimate:
+    """Returns the rate that seconds per inference are."""
+    return Estimate(1 / seconds.point, 1 / seconds.high, 1 / seconds.low, seconds.level, seconds.n, seconds.statistic)
+
+
+def quantized_here(job: Job, precision: Precision) -> bool:
+    """Whether forms of this precision were quantized by this run, so that their accuracy is in question."""
     return precision == "int8" and not job.model.is_quantized
+
+
+def _not_worth_racing(job: Job, challenger: Contender) -> str | None:
+    """Returns why the race would show nothing, or could not end in time; None where it is worth it."""
+    return _idle_setting(job, challenger) or _too_much_memory(job, challenger) or _too_slow_to_race(job, challenger)
+
+
+def _idle_setting(job: Job, challenger: Contender) -> str | None:
+    """Returns why its settings make no difference: the engine did not take one, or all are in force in the best."""
+    in_force, best = challenger.remote.settings, job.best
+    for name, value in challenger.spec.settings.items():
+        if name not in ("threads", "streams", "objective", "precision") and in_force.get(name) != value:
+            return f"{name} {value} is not in force: the engine reports {in_force.get(name, 'nothing')}"
+    same = (challenger.spec.engine, challenger.spec.precision, challenger.spec.batch) == (
+        best.spec.engine,
+        best.spec.precision,
+        best.spec.batch,
+    )
+    if same and challenger.spec.key != best.spec.key and dict(in_force) == dict(best.contender.remote.settings):
+        return f"what is in force is the same as in {best.spec.label}"
+    return None
+
+
+def _too_much_memory(job: Job, challenger: Contender) -> str | None:
+    """Returns by how much it exceeds a limit on memory before it was raced, where the best so far keeps all limits."""
+    if total_excess(job.best.checks) > 0:
+        return None
+    for limit in job.limits:
+        if limit.kind == "memory":
+            check = check_memory(limit, challenger.remote.memory().peak_bytes)
+            if not check.met:
+                return check.words
+    return None
 
 
 def _too_slow_to_race(job: Job, challenger: Contender) -> str | None:
@@ -187,6 +324,7 @@ def _too_slow_to_race(job: Job, challenger: Contender) -> str | None:
     )
 
 
-def _finish(job: Job, result: TrialResult) -> None:
+def finish(job: Job, result: TrialResult) -> None:
+    """Records a trial and tells of it; nothing loses it from here on."""
     job.study.add(result)
     job.narrator.decide(f"{result.spec.label}: {result.status}, {result.reason}", key=result.spec.key)

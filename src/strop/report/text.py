@@ -104,6 +104,40 @@ def before_after_table(document: Document) -> Table:
     return table
 
 
+def limits_table(document: Document) -> Table:
+    """Returns the limits on latency, memory and throughput, and whether the bundle keeps them."""
+    table = _table("limits, as confirmed", ("limit", "kept", "what was measured"), left=(0, 1, 2))
+    for check in document["limits"]:
+        kept = {True: "yes", False: "no", None: "cannot tell"}[check["met"]]
+        _add(table, check["limit"]["words"], kept, check["words"].partition(": ")[2])
+    return table
+
+
+def replay_table(document: Document) -> Table:
+    """Returns the figures of a replayed trial beside the old ones."""
+    old, new = document["old"], document["new"]
+    table = _table(f"{document['label']}: then and now", ("", "then", "now"), left=(0,))
+    for name, words in (("latency_ms", "latency ms"), ("speedup", f"speed-up against {old.get('against')}")):
+        if old.get(name) or new.get(name):
+            _add(table, words, interval(old.get(name)), interval(new.get(name)))
+    if "status" in new:
+        _add(table, "status", str(old["status"]), str(new["status"]))
+    return table
+
+
+def folder_table(document: Document) -> Table:
+    """Returns a row for each model of a folder: what it became, or why it failed."""
+    table = _table(document["folder"], ("model", "became", "speed-up", "accuracy, or why it failed"), left=(0, 1, 3))
+    for result in document["results"]:
+        if result["status"] != "ok":
+            _add(table, result["model"], "failed", DASH, _why(result["error"]))
+            continue
+        found = result["document"]
+        label = found["label"] if found["gained"] else "as it was: nothing gained"
+        _add(table, result["model"], label, interval(found["speedup"]), found["accuracy_words"])
+    return table
+
+
 def trials_table(trials: Sequence[Document]) -> Table:
     """Returns every trial with what became of it and why."""
     table = _table("trials", ("trial", "status", "why"), left=(0, 1, 2))
