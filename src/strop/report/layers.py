@@ -99,8 +99,8 @@ def is_disturbed(record: Record, layers: Layers) -> bool:
 
     Then something ran beside the profile, and shares and limits of it explain nothing.
     """
-    latency, batch = record.latency_ms("after"), record.best.batch if record.best else 1
-    return latency is not None and batch == 1 and layers.ms > DISTURBED * latency.high
+    latency = record.latency_ms("after")
+    return latency is not None and record.batch == 1 and layers.ms > DISTURBED * latency.high
 
 
 def sound_layers(record: Record) -> Layers | None:

@@ -129,9 +129,9 @@ class Record:
         return next((trial for trial in reversed(self.trials) if trial.status == "kept"), None)
 
     @property
-    def best_label(self) -> str:
-        """The form that everything about "the best" is about: confirmed where there is a confirmation."""
-        return self.label if self.gained else self.best.label if self.best else self.baseline
+    def batch(self) -> int:
+        """How many samples a request of the confirmed form holds."""
+        return next((trial.batch for trial in reversed(self.trials) if trial.label == self.label), 1)
 
     def side(self, which: Side) -> Mapping[str, Any]:
         """Returns the confirmed figures of the baseline or the bundle."""

@@ -35,9 +35,8 @@ def curve(
     label: str,
     write_across: Callable[[float], str],
     write_up: Callable[[float], str],
-    limit: float | None = None,
 ) -> Markup:
-    """Returns the plane with its points, numbered; limit: a height that must not be exceeded, drawn as a line."""
+    """Returns the plane with its points, numbered."""
 
     def height(value: float) -> float:
         return HEIGHT - _FOOT - (HEIGHT - _FOOT - _TOP) * up.at(value)
@@ -47,8 +46,6 @@ def curve(
         parts.append(tag("line", class_="grid", x1="0%", x2="100%", y1=height(mark), y2=height(mark)))
         parts.append(tag("text", write_up(mark), class_="tick", x=2, y=height(mark) - 4))
     parts += axis_labels(across, write_across, HEIGHT - _FOOT + 20)
-    if limit is not None and up.holds(limit):
-        parts.append(tag("line", class_="limit", x1="0%", x2="100%", y1=height(limit), y2=height(limit)))
     for name in dict.fromkeys(point.series for point in points):
         line = sorted((point for point in points if point.series == name), key=lambda point: point.across)
         places = " ".join(f"{100 * across.at(point.across):.2f},{height(point.up):.1f}" for point in line)

@@ -52,9 +52,8 @@ def speeds(record: Record) -> list[Speed]:
     throughput = _speed(
         record, "throughput", "inferences per second", record.throughput("before"), record.throughput("after")
     )
-    batch = next((trial.batch for trial in reversed(record.trials) if trial.label == record.label), 1)
-    if latency is not None and batch > 1:
-        latency = replace(latency, note=f"A request of the new form holds {batch} samples. {latency.note}")
+    if latency is not None and record.batch > 1:
+        latency = replace(latency, note=f"A request of the new form holds {record.batch} samples. {latency.note}")
     both = [latency, throughput] if record.objective == "latency" else [throughput, latency]
     return [one for one in both if one is not None]
 

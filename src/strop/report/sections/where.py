@@ -86,9 +86,9 @@ def _words(layers: Layers) -> str:
 
 def _sum(record: Record, layers: Layers) -> str:
     """Returns what all operations take together, beside a request where that was confirmed on one sample."""
-    latency, batch = record.latency_ms("after"), record.best.batch if record.best else 1
+    latency = record.latency_ms("after")
     together = f"Together they take {significant(layers.ms)} ms"
-    if latency is None or batch != 1:
+    if latency is None or record.batch != 1:
         return f"{together}."
     return f"{together}; a request was confirmed at {significant(latency.point)} ms."
 
