@@ -141,6 +141,17 @@ def test_the_page_is_never_written_over_the_study(tmp_path: Path) -> None:
     assert code == 2
 
 
+def test_the_demo_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = study_documents.whole()
+    study = write_study(tmp_path / "out.study.db", contents)
+    facts = contents["facts"]
+    document = {**facts, **facts["confirmation"], "trials": contents["trials"], "study": str(study)}
+    monkeypatch.setattr("strop.demo.run_demo", lambda *arguments, **options: document)
+    result = CliRunner().invoke(build(), ["demo", "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.stderr
+    assert "2.50 times" in (tmp_path / "out.html").read_text("utf8")
+
+
 def test_the_page_needs_no_engine(tmp_path: Path) -> None:
     import subprocess
     import sys
