@@ -20,6 +20,12 @@ settings.register_profile("long", derandomize=True, deadline=None, max_examples=
 settings.load_profile(os.environ.get("STROP_HYPOTHESIS", "ci"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fixtures of modules come before those of functions: they must not reach the user's cache either."""
+    os.environ["STROP_CACHE_DIR"] = str(tmp_path_factory.getbasetemp() / "cache")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STROP_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
