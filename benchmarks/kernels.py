@@ -120,6 +120,7 @@ class Runner:
         pointers["workspace"] = scratch.ctypes.data
         weights = random.standard_normal(problem.weights).astype(np.float32) * 1e-2
         packed = kernel.pack(problem, schedule, isa, weights, [np.ones(problem.weights[0], np.float32)])
+        pointers.update(code.numbers)
         self._records = []
         kept: list[np.ndarray] = [output, *inputs, scratch]
         for _ in range(sets):

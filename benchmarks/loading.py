@@ -33,6 +33,7 @@ from strop.engines.registry import get_engine
 from strop.machine import machine
 from strop.measure.clock import timestamp
 from strop.model.load import load_model
+from strop.model.model import Model
 from strop.runtime.bundle import write_bundle
 from strop.runtime.whole_file import write_whole
 
@@ -124,12 +125,17 @@ class Workplace:
             file = Path(shutil.copyfile(file, self.folder / f"{name}-copy-{next(self._numbers)}.onnx"))
         return {"what": what, "model": str(file), "engine": self.engine, **self.inputs(name)}
 
+    def model(self, name: str) -> Model:
+        """Returns the network with the sizes of its inputs, which a bundle with code must know."""
+        shapes = {name: array.shape for name, array in NETWORKS[name].inputs().items()}
+        return load_model(network_file(NETWORKS[name]), shapes=shapes)
+
     def bundle(self, name: str) -> dict[str, str]:
         """Returns the child's question for the bundle of the network, which is made here the first time."""
         path = self.folder / f"{name}.strop"
         if not path.exists():
-            model = load_model(network_file(NETWORKS[name]))
-            settings, inputs = Settings(threads=1, precision="f32"), NETWORKS[name].inputs()
+            model, inputs = self.model(name), NETWORKS[name].inputs()
+            settings = Settings(threads=1, precision="f32")
             compiled = get_engine(self.engine).compile(model, settings)
             vectors = [(inputs, compiled(inputs))]
             compiled.close()

@@ -42,9 +42,7 @@ def scheduling(isa: Isa, records: Records | None = None) -> Callable[[Step, Prob
     """Returns the question that planning asks for each step: which schedule of its kernel."""
 
     def schedule(step: Step, problem: Problem) -> Choice:
-        core = None if step.operation is None else step.operation.core
-        weights = core.weights if isinstance(core, Convolve) else None
-        return choose(problem, isa, weights=weights, kernels=(step.kernel,), records=records)
+        return choose(problem, isa, kernels=(step.kernel,), records=records, is_decided=True)
 
     return schedule
 

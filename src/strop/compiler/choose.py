@@ -102,13 +102,14 @@ def choose(
     winograd: Literal["auto", "off"] = "auto",
     kernels: Sequence[Kernel] = KERNELS,
     records: Records | None = None,
+    is_decided: bool = False,
 ) -> Choice:
     """Returns the kernel and schedule for a problem.
 
     Layouts need not be decided yet: `Choice.needs` says what the kernel asks of them. weights: what algorithms that are
     not accurate for every filter look at; without them, and with winograd="off", those are left out. kernels: among
     which; once layouts are decided, that is the one they were decided for. records: times that were measured; what has
-    none is only taken where nothing else is left.
+    none is only taken where nothing else is left. is_decided: `kernels` were chosen for these weights before.
     Raises NoKernelError where no kernel accepts the problem.
     """
     reasons: dict[str, str] = {}
@@ -116,7 +117,7 @@ def choose(
     record = records.find(problem) if records is not None else None
     measured = {} if record is None else record.seconds
     for kernel in kernels:
-        reason = kernel.accepts(problem, isa) or _lacks(kernel, weights, winograd)
+        reason = kernel.accepts(problem, isa) or ("" if is_decided else _lacks(kernel, weights, winograd))
         if reason:
             reasons[kernel.family] = reason
             continue

@@ -164,13 +164,17 @@ class Function:
             return 0
         return self.op("i64", f"mul i64 {self.number(a).text}, {self.number(b).text}")
 
-    def divide(self, a: Number, b: int) -> Number:
+    def divide(self, a: Number, b: Number) -> Number:
         """Returns a // b of numbers that are not negative."""
-        return a // b if isinstance(a, int) else a if b == 1 else self.op("i64", f"udiv i64 {a.text}, {b}")
+        if isinstance(a, int) and isinstance(b, int):
+            return a // b
+        return a if b == 1 else self.op("i64", f"udiv i64 {self.number(a).text}, {self.number(b).text}")
 
-    def remainder(self, a: Number, b: int) -> Number:
+    def remainder(self, a: Number, b: Number) -> Number:
         """Returns a % b of numbers that are not negative."""
-        return a % b if isinstance(a, int) else 0 if b == 1 else self.op("i64", f"urem i64 {a.text}, {b}")
+        if isinstance(a, int) and isinstance(b, int):
+            return a % b
+        return 0 if b == 1 else self.op("i64", f"urem i64 {self.number(a).text}, {self.number(b).text}")
 
     def minimum(self, a: Number, b: Number) -> Number:
         """Returns the smaller of two numbers that are not negative."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from strop.compiler.asking import asking, scheduling
 from strop.compiler.fuse import fuse
+from strop.compiler.growing import Growing
 from strop.compiler.image import make_image
 from strop.compiler.isa.table import Isa, get_isa
 from strop.compiler.kernels.contract import AnyLength, Code, Kernel, Problem, Schedule
@@ -146,7 +147,7 @@ class PackedWeights:
 
 def pack_weights(plan: ProgramPlan) -> PackedWeights:
     """Returns the weights in the order in which the plan reads them."""
-    placed: list[tuple[int, np.ndarray]] = []
+    gathered = Growing()
     known: dict[bytes, int] = {}
     end = 0
 
@@ -157,7 +158,7 @@ def pack_weights(plan: ProgramPlan) -> PackedWeights:
             same = known.setdefault(hashlib.sha256(array.tobytes()).digest(), start)
             if same != start:
                 return same
-        placed.append((start, array.reshape(-1).view(np.uint8)))
+        gathered.write(start, array)
         end = start + array.nbytes
         return start
 
@@ -170,9 +171,7 @@ def pack_weights(plan: ProgramPlan) -> PackedWeights:
                 array = plan.views.graph.constants[view.buffer]
                 layout = plan.views.views[view.buffer].layout  # the constant's own, whatever part of it is read here
                 result.constants[view.buffer] = put(constant_bytes(array, layout), task.step)
-    result.data = np.zeros(end + SLACK, np.uint8)
-    for start, array in placed:
-        result.data[start : start + len(array)] = array
+    result.data = gathered.finish(end + SLACK)
     return result
 
 

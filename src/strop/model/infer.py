@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import onnx
 
 from strop.model.model import Model, dtype_of, shape_of
 from strop.model.oracle import Unoptimized
+from strop.model.save import without
 from strop.model.shape_edit import Size
 
 
@@ -60,28 +62,15 @@ def inferred_types(proto: onnx.ModelProto) -> dict[str, ValueType]:
 
 
 def without_weights(proto: onnx.ModelProto, *, above_bytes: int = 1024) -> onnx.ModelProto:
-    """Returns a copy whose weights above this size are graph inputs: small enough to be passed around."""
-    small = onnx.ModelProto()
-    for field, value in proto.ListFields():
-        if field.name != "graph":
-            _copy_field(small, field.name, value)
-    for field, value in proto.graph.ListFields():
-        if field.name != "initializer":
-            _copy_field(small.graph, field.name, value)
+    """Returns a copy whose weights above about this size are graph inputs: small enough to be passed around."""
+    given = {value.name for value in proto.graph.input}
+    small = without(proto, "initializer")
     for tensor in proto.graph.initializer:
-        if len(tensor.raw_data) > above_bytes:
+        if tensor.HasField("raw_data") and 4 * math.prod(tensor.dims) > above_bytes:  # reading the data would copy it
+            if tensor.name in given:
+                continue
             value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             small.graph.input.append(value)
         else:
             small.graph.initializer.append(tensor)
     return small
-
-
-def _copy_field(message: object, name: str, value: object) -> None:
-    target = getattr(message, name)
-    if hasattr(target, "extend"):
-        target.extend(value)
-    elif hasattr(target, "CopyFrom"):
-        target.CopyFrom(value)
-    else:
-        setattr(message, name, value)

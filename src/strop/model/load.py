@@ -13,10 +13,10 @@ from strop.errors import ModelError, UsageError
 from strop.model import read
 from strop.model.complete import complete_outputs
 from strop.model.external import load_external_data
+from strop.model.infer import without_weights
 from strop.model.model import Model, dtype_of, opset_of
 from strop.model.normalize import normalize
 from strop.model.opset import raise_opset
-from strop.model.save import PROTO_LIMIT_BYTES, weight_bytes
 
 Source = str | Path | bytes | onnx.ModelProto | onnx_ir.Model | Model
 
@@ -145,10 +145,9 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
 
 
 def _check(proto: onnx.ModelProto, where: str) -> None:
-    if weight_bytes(proto) > PROTO_LIMIT_BYTES:
-        return  # the checker would need the model as one message
     try:
-        onnx.checker.check_model(proto)
+        # The checker reads nothing of big weights that `_check_weights` has not read, but it would copy them twice.
+        onnx.checker.check_model(without_weights(proto))
     except Exception as error:  # besides its ValidationError it lets text that is no text through
         raise _invalid(where, str(error) or type(error).__name__) from error
 

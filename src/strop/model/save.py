@@ -23,16 +23,32 @@ def weight_bytes(proto: onnx.ModelProto) -> int:
 
 
 def content(proto: onnx.ModelProto) -> Iterator[bytes]:
-    """Yields bytes that determine the model, weights included, in parts that are each below 2 GB."""
-    if weight_bytes(proto) <= PROTO_LIMIT_BYTES:
-        yield proto.SerializeToString(deterministic=True)
-        return
+    """Yields bytes that determine the model, weights included, tensor by tensor: none is above 2 GB."""
     for tensor in proto.graph.initializer:
         yield tensor.SerializeToString(deterministic=True)
-    skeleton = onnx.ModelProto()
-    skeleton.CopyFrom(proto)
-    del skeleton.graph.initializer[:]
-    yield skeleton.SerializeToString(deterministic=True)
+    yield without(proto, "initializer").SerializeToString(deterministic=True)
+
+
+def without(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Returns a copy that lacks this field of the graph."""
+    small = onnx.ModelProto()
+    for field, value in proto.ListFields():
+        if field.name != "graph":
+            _copy_field(small, field.name, value)
+    for field, value in proto.graph.ListFields():
+        if field.name != name:
+            _copy_field(small.graph, field.name, value)
+    return small
+
+
+def _copy_field(message: object, name: str, value: object) -> None:
+    target = getattr(message, name)
+    if hasattr(target, "extend"):
+        target.extend(value)
+    elif hasattr(target, "CopyFrom"):
+        target.CopyFrom(value)
+    else:
+        setattr(message, name, value)
 
 
 def save_proto(proto: onnx.ModelProto, path: Path, *, external_data: bool | None = None) -> Path:

@@ -18,8 +18,10 @@ def pack_panels(weights: np.ndarray, groups: int) -> np.ndarray:
     outputs, taps, run = weights.shape
     each, depth = outputs // groups, STEP // weights.itemsize
     panels, steps = -(-each // PANEL), step_count(run, weights.itemsize)
-    whole = np.zeros((groups, panels * PANEL, taps, steps * depth), weights.dtype)
-    whole[:, :each, :, :run] = weights.reshape(groups, each, taps, run)
+    whole = weights.reshape(groups, each, taps, run)
+    if (each, run) != (panels * PANEL, steps * depth):
+        whole = np.zeros((groups, panels * PANEL, taps, steps * depth), weights.dtype)
+        whole[:, :each, :, :run] = weights.reshape(groups, each, taps, run)
     split = whole.reshape(groups, panels, PANEL, taps, steps, depth)
     return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5)).reshape(-1)
 

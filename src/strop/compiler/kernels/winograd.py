@@ -19,6 +19,7 @@ thread transforms the tiles of each block it touches.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from strop.compiler.emit import Function, Module, Number, Value
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
 from strop.compiler.kernels.cover import cover
-from strop.compiler.kernels.epilogue import Epilogue, refuses_epilogue
+from strop.compiler.kernels.epilogue import Epilogue, epilogue_strides, refuses_epilogue
 from strop.compiler.kernels.record import Record, epilogue_arguments, pack_channels, start_kernel
 from strop.compiler.kernels.winograd_accuracy import doubt
 from strop.compiler.kernels.winograd_input import InputTransform
@@ -36,7 +37,7 @@ from strop.compiler.kernels.winograd_input import Word as In
 from strop.compiler.kernels.winograd_output import OutputTransform
 from strop.compiler.kernels.winograd_output import Word as Out
 from strop.compiler.kernels.winograd_product import PANEL, UNROLL, Product
-from strop.compiler.kernels.winograd_transforms import transform_filters
+from strop.compiler.kernels.winograd_transforms import pack_filters
 
 _STRIP = 4
 """Tiles of a strip at most: its transformed columns and a vector's share of V stay in L1 together."""
@@ -179,30 +180,28 @@ class WinogradConvolution:
         channels: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
         """Returns the transformed filters, [panel][place][input channel][16 lanes], then the per-channel vectors."""
-        outputs, inputs = weights.shape[:2]
-        places = (schedule.size + 2) ** 2
-        packed = np.zeros((-(-outputs // PANEL), places, inputs, PANEL), np.float32)
-        for number, panel in enumerate(packed):
-            part = weights[number * PANEL : (number + 1) * PANEL]
-            filters = np.ascontiguousarray(part.transpose(1, 0, 2, 3))  # input channel, lane
-            panel[:, :, : len(part)] = transform_filters(filters, schedule.size).reshape(places, inputs, len(part))
-        return [packed.reshape(-1), *pack_channels(problem, channels)]
+        return [pack_filters(weights, schedule.size, PANEL).reshape(-1), *pack_channels(problem, channels)]
 
     def emit(self, problem: Problem, schedule: WinogradSchedule, isa: Isa) -> Code:
-        """Returns its code: the nest with the transforms, and a product for each height and width that occurs."""
+        """Returns its code: the nest with the transforms, and a product for each height and width that occurs.
+
+        Sizes and strides are numbers of the record, so that layers share the nest, which its content names.
+        """
         assert isinstance(problem, Convolution)
-        symbol = f"{self.family}_f32_{isa.key}_{schedule}_{problem.digest}"
-        arguments = ("input0", *epilogue_arguments(problem, 1), "weights0", "workspace", "begin", "end")
-        module = Module(isa)
-        f, record = start_kernel(module, symbol, arguments)
         nest = _Nest(problem, schedule, isa)
+        numbers = nest.numbers()
+        arguments = ("input0", *epilogue_arguments(problem, 1), "weights0", "workspace", *numbers, "begin", "end")
+        module = Module(isa)
+        f, record = start_kernel(module, self.family, arguments, numbers)
         _Emitter(f, record, nest).run()
         f.ret()
-        objects = {symbol: module.text()}
+        code = module.text()
+        symbol = f"{self.family}_f32_{isa.key}_{hashlib.sha256(code.encode()).hexdigest()[:12]}"
+        objects = {symbol: code.replace(f"@{self.family}(", f"@{symbol}(")}
         parts: list[InputTransform | OutputTransform | Product] = [nest.input_transform, nest.output_transform]
         for part in [*parts, *nest.used]:
             objects[part.symbol(isa)] = part.emit(isa)
-        return Code(symbol, arguments, objects)
+        return Code(symbol, arguments, objects, numbers)
 
 
 class _Nest:
@@ -235,8 +234,44 @@ class _Nest:
         self.spare_start = self.buffer_start + (self.strip * self.size + 2) * self.side * isa.vector_bytes
         self.workspace = self.spare_start + (self.side + self.size) * self.size * isa.vector_bytes
         self.input_transform = InputTransform(self.size, self.inputs % isa.lanes)
-        self.output_transform = OutputTransform(problem, self.size, self.m_place, self.m_row)
+        self.output_transform = OutputTransform.of(problem, self.size, self.m_row, isa)
         self.used: list[Product] = []
+
+    def numbers(self) -> dict[str, int]:
+        """Returns the sizes and strides that the code is given when it runs."""
+        problem, image = self.problem, self.problem.inputs[0]
+        numbers = {
+            "blocks": self.blocks,
+            "block": self.block,
+            "groups": self.groups,
+            "covers": self.cover.count,
+            "tall": self.cover.many,
+            "down": self.down,
+            "across": self.across,
+            "strip": self.strip,
+            "strips": self.strips,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "panel": self.panel,
+            "v_place": self.v_place,
+            "v_row": self.v_row,
+            "m_place": self.m_place,
+            "m_start": self.m_start,
+            "buffer_start": self.buffer_start,
+            "spare_start": self.spare_start,
+            "top": problem.pads[0],
+            "left": problem.pads[1],
+            "input_height": image.shape[2],
+            "input_width": image.shape[3],
+            "input_image": image.strides[0],
+            "input_row": image.strides[2],
+            "input_pixel": image.strides[3],
+            "height": problem.output.shape[2],
+            "width": problem.output.shape[3],
+        }
+        for index, strides in enumerate(epilogue_strides(problem)):
+            numbers |= {f"image{index}": strides[0], f"row{index}": strides[2], f"pixel{index}": strides[3]}
+        return numbers
 
     @property
     def slowest(self) -> float:
@@ -288,7 +323,7 @@ class _Nest:
     def product(self, rows: int, vectors: int) -> Product:
         """Returns the product of a register tile."""
         far = -(-UNROLL // self.block) if self.schedule.far else 0
-        product = Product(rows, vectors, self.v_row, self.m_row, self.panel, self.schedule.near, far)
+        product = Product(rows, vectors, self.m_row, self.schedule.near, far)
         if product not in self.used:
             self.used.append(product)
         return product
@@ -317,31 +352,36 @@ class _Emitter:
 
     def __init__(self, f: Function, record: Record, nest: _Nest) -> None:
         self.f, self.record, self.nest, self.isa = f, record, nest, f.isa
-        self.epilogue = Epilogue(f, nest.problem, record, weights=1)
+        self.numbers = {name: record[name] for name in nest.numbers()}
+        strides: list[list[Number]] = [
+            [record[f"image{index}"], own[1], record[f"row{index}"], record[f"pixel{index}"]]
+            for index, own in enumerate(epilogue_strides(nest.problem))
+        ]
+        self.epilogue = Epilogue(f, nest.problem, record, weights=1, strides=strides)
         workspace = record["workspace"]
         self.v = workspace
-        self.m = f.offset(workspace, nest.m_start)
-        self.buffer = f.offset(workspace, nest.buffer_start)
-        self.spare = f.offset(workspace, nest.spare_start)
+        self.m = f.offset(workspace, self.numbers["m_start"])
+        self.buffer = f.offset(workspace, self.numbers["buffer_start"])
+        self.spare = f.offset(workspace, self.numbers["spare_start"])
 
     def run(self) -> None:
         """Writes the loops over blocks, and in each over groups of output channels."""
-        f, nest = self.f, self.nest
+        f, nest, n = self.f, self.nest, self.numbers
         begin, end = self.record["begin"], self.record["end"]
-        first: Number = 0 if nest.by_groups else f.divide(begin, nest.groups)
-        whole = f.divide(f.add(end, nest.groups - 1), nest.groups)
-        count: Number = nest.blocks if nest.by_groups else f.sub(whole, first)
+        first: Number = 0 if nest.by_groups else f.divide(begin, n["groups"])
+        whole = f.divide(f.add(end, f.sub(n["groups"], 1)), n["groups"])
+        count: Number = n["blocks"] if nest.by_groups else f.sub(whole, first)
 
         def block(index: Number, _: list[Value]) -> None:
             number = f.add(first, index)
             lower: Number = begin
             upper: Number = end
             if not nest.by_groups:
-                unit = f.mul(number, nest.groups)
+                unit = f.mul(number, n["groups"])
                 lower = self.less(begin, unit)
-                upper = f.minimum(nest.groups, f.sub(end, unit))
-            group = f.mul(number, nest.block)
-            groups = f.minimum(nest.block, f.sub(nest.cover.count, group))
+                upper = f.minimum(n["groups"], f.sub(end, unit))
+            group = f.mul(number, n["block"])
+            groups = f.minimum(n["block"], f.sub(n["covers"], group))
             start = self.tile_of(group)
             stop = self.tile_of(f.add(group, groups))
             self.each_strip(start, stop, self.transform_input)
@@ -363,27 +403,27 @@ class _Emitter:
         """Returns the first tile of a group of the register tile's height."""
         f, cover_ = self.f, self.nest.cover
         tile = f.mul(group, cover_.size)
-        return f.sub(tile, self.less(group, cover_.many)) if cover_.rest else tile
+        return f.sub(tile, self.less(group, self.numbers["tall"])) if cover_.rest else tile
 
     def each_strip(self, start: Number, stop: Number, body: Callable[[_Strip], None]) -> None:
         """Writes the loop over the strips of neighbours in a row between two tiles."""
-        f, nest = self.f, self.nest
+        f, n = self.f, self.numbers
 
         def strip_of(tile: Number) -> Number:
-            row, across = f.divide(tile, nest.across), f.remainder(tile, nest.across)
-            return f.add(f.mul(row, nest.strips), f.divide(across, nest.strip))
+            row, across = f.divide(tile, n["across"]), f.remainder(tile, n["across"])
+            return f.add(f.mul(row, n["strips"]), f.divide(across, n["strip"]))
 
         begin = strip_of(start)
         count = f.add(f.sub(strip_of(f.sub(stop, 1)), begin), 1)
 
         def one(index: Number, _: list[Value]) -> None:
             number = f.add(begin, index)
-            row, strip = f.divide(number, nest.strips), f.remainder(number, nest.strips)
-            tile = f.mul(row, nest.across)
-            left = f.mul(strip, nest.strip)
+            row, strip = f.divide(number, n["strips"]), f.remainder(number, n["strips"])
+            tile = f.mul(row, n["across"])
+            left = f.mul(strip, n["strip"])
             first = self.larger(self.less(start, tile), left)
-            last = f.minimum(f.minimum(f.sub(stop, tile), f.add(left, nest.strip)), nest.across)
-            image, down = f.divide(row, nest.down), f.remainder(row, nest.down)
+            last = f.minimum(f.minimum(f.sub(stop, tile), f.add(left, n["strip"])), n["across"])
+            image, down = f.divide(row, n["down"]), f.remainder(row, n["down"])
             body(_Strip(image, down, first, last, f.sub(f.add(tile, first), start)))
 
         f.loop(count, one)
@@ -398,30 +438,30 @@ class _Emitter:
 
     def transform_input(self, strip: _Strip) -> None:
         """Writes V for a strip of tiles."""
-        f, nest = self.f, self.nest
-        image, (top, left) = nest.problem.inputs[0], nest.problem.pads[:2]
+        f, nest, n = self.f, self.nest, self.numbers
+        left = n["left"]
         place = f.mul(strip.first, nest.size)  # the strip's first column, counted from the padding's
         zeros = self.less(left, place)
         first = f.sub(f.add(place, zeros), left)
-        end = f.minimum(image.shape[3], f.sub(f.add(f.mul(strip.last, nest.size), 2), left))
+        end = f.minimum(n["input_width"], f.sub(f.add(f.mul(strip.last, nest.size), 2), left))
         inside = f.sub(end, first)
         tiles = f.sub(strip.last, strip.first)
         words = {
-            In.SOURCE: f.offset(self.record["input0"], f.mul(strip.image, image.strides[0])),
-            In.V: f.offset(self.v, f.mul(strip.row, nest.v_row)),
+            In.SOURCE: f.offset(self.record["input0"], f.mul(strip.image, n["input_image"])),
+            In.V: f.offset(self.v, f.mul(strip.row, n["v_row"])),
             In.BUFFER: self.buffer,
-            In.TOP: f.sub(f.mul(strip.down, nest.size), top),
+            In.TOP: f.sub(f.mul(strip.down, nest.size), n["top"]),
             In.ZEROS: zeros,
             In.FIRST: first,
             In.INSIDE: inside,
             In.BEHIND: f.sub(f.add(f.mul(tiles, nest.size), 2), f.add(zeros, inside)),
             In.TILES: tiles,
-            In.HEIGHT: image.shape[2],
-            In.ROW: image.strides[2],
-            In.PIXEL: image.strides[3],
-            In.VECTORS: nest.inputs // self.isa.lanes,
-            In.PLACE: nest.v_place,
-            In.TILE: nest.v_row,
+            In.HEIGHT: n["input_height"],
+            In.ROW: n["input_row"],
+            In.PIXEL: n["input_pixel"],
+            In.VECTORS: f.divide(n["inputs"], self.isa.lanes),
+            In.PLACE: n["v_place"],
+            In.TILE: n["v_row"],
         }
         nest.input_transform.call(f, words)
 
@@ -429,29 +469,30 @@ class _Emitter:
 
     def outputs(self, group: Number, first: Number, count: Number, start: Number, stop: Number) -> None:
         """Writes one group of output channels of a block: the products, then the output transform."""
-        f, nest = self.f, self.nest
+        f, nest, n = self.f, self.nest, self.numbers
         channel = f.mul(group, nest.width)
         rest = nest.outputs - (nest.groups - 1) * nest.width  # channels of the last group
         some = -(-rest // self.isa.lanes)
-        if nest.groups == 1 or some == nest.schedule.vectors:
+        if some == nest.schedule.vectors:
             self.products(channel, some, first, count, start)
         else:
-            is_whole = f.compare("ult", f.number(group), f.number(nest.groups - 1))
+            is_whole = f.compare("ult", f.number(group), f.number(f.sub(n["groups"], 1)))
             f.when(is_whole, lambda: self.products(channel, nest.schedule.vectors, first, count, start))
             is_last = f.op("i1", f"xor i1 {is_whole.text}, true")
             f.when(is_last, lambda: self.products(channel, some, first, count, start))
-        here = f.minimum(nest.width, f.sub(nest.outputs, channel))
+        here = f.minimum(nest.width, f.sub(n["outputs"], channel))
         vectors = f.divide(here, self.isa.lanes)
         left = f.minimum(1, f.remainder(here, self.isa.lanes))
         self.each_strip(start, stop, lambda strip: self.transform_output(strip, channel, vectors, left))
 
     def products(self, channel: Number, vectors: int, first: Number, count: Number, start: Number) -> None:
         """Writes M for all places and register tiles of a block."""
-        f, nest = self.f, self.nest
+        f, nest, n = self.f, self.nest, self.numbers
         panel, lane = f.divide(channel, PANEL), f.remainder(channel, PANEL)
         place = f.mul(lane, 4) if nest.width % PANEL else 0
-        filters = f.offset(f.offset(self.record["weights0"], f.mul(panel, nest.panel)), place)
-        slab = nest.inputs * PANEL * 4
+        filters = f.offset(f.offset(self.record["weights0"], f.mul(panel, n["panel"])), place)
+        slab = f.mul(n["inputs"], PANEL * 4)
+        passes = f.divide(n["inputs"], UNROLL)
 
         def one(_: Number, carried: list[Value]) -> list[Value]:
             v, u, m = carried
@@ -463,38 +504,40 @@ class _Emitter:
 
                 def call(rows: int) -> None:
                     product = nest.product(rows, vectors)
-                    share = product.far * _LINE * (nest.inputs // UNROLL)
+                    share = f.mul(passes, product.far * _LINE)
                     arguments = [
-                        f.offset(v, f.mul(row, nest.v_row)),
+                        f.offset(v, f.mul(row, n["v_row"])),
                         u,
                         f.offset(m, f.mul(row, nest.m_row)),
-                        f.number(nest.inputs // UNROLL),
-                        f.number(nest.inputs % UNROLL),
+                        f.number(passes),
+                        f.number(f.remainder(n["inputs"], UNROLL)),
                         f.offset(following, f.minimum(f.mul(index, share), slab)),
+                        n["v_row"],
+                        n["panel"],
                     ]
                     f.call("void", product.symbol(self.isa), *arguments)
 
                 if not nest.cover.rest:
                     call(nest.cover.size)
                     return
-                is_tall = f.compare("ult", f.number(group), f.number(nest.cover.many))
+                is_tall = f.compare("ult", f.number(group), n["tall"])
                 f.when(is_tall, lambda: call(nest.cover.size))
                 f.when(f.op("i1", f"xor i1 {is_tall.text}, true"), lambda: call(nest.cover.size - 1))
 
             f.loop(count, tile)
-            return [f.offset(v, nest.v_place), following, f.offset(m, nest.m_place)]
+            return [f.offset(v, n["v_place"]), following, f.offset(m, n["m_place"])]
 
         f.loop(nest.places, one, [self.v, filters, self.m])
 
     def transform_output(self, strip: _Strip, channel: Number, vectors: Number, rest: Number) -> None:
         """Writes the results of a strip for some output channels: whole tiles, then those that hang over."""
-        f, nest, size = self.f, self.nest, self.nest.size
-        _, _, height, width = nest.problem.output.shape
+        f, nest, n, size = self.f, self.nest, self.numbers, self.nest.size
+        height, width = n["height"], n["width"]
         cursor = self.epilogue.move(self.epilogue.start, 0, strip.image)
         cursor = self.epilogue.move(cursor, 2, f.mul(strip.down, size))
         cursor = self.epilogue.move(cursor, 3, f.mul(strip.first, size))
-        is_inside = f.compare("ult", f.number(strip.down), f.number(height // size))
-        whole = self.larger(strip.first, f.minimum(strip.last, width // size))
+        is_inside = f.compare("ult", f.number(strip.down), f.number(f.divide(height, size)))
+        whole = self.larger(strip.first, f.minimum(strip.last, f.divide(width, size)))
         middle = f.select(is_inside, f.number(whole), f.number(strip.first))
         words = {
             Out.M: f.offset(self.m, f.mul(strip.row, nest.m_row)),
@@ -505,7 +548,8 @@ class _Emitter:
             Out.COLUMNS: f.minimum(size, f.sub(width, f.mul(f.sub(strip.last, 1), size))),
             Out.CHANNEL: channel,
             Out.VECTORS: vectors,
+            Out.PLACE: n["m_place"],
             Out.REST: rest,
         }
         channels = [self.record[f"weights{1 + index}"] for index in range(nest.problem.channels)]
-        nest.output_transform.call(f, words, cursor, channels)
+        nest.output_transform.call(f, words, self.epilogue.steps, cursor, channels)

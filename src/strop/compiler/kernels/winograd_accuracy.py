@@ -32,6 +32,9 @@ LIMIT: Final = {2: 16.5, 4: 64.0}
 MEASURED: Final = {2: 6.0, 4: 24.0}
 """The largest error of a channel on hard inputs, in eps times its largest |x| conv |w|."""
 
+_FILTERS_AT_ONCE: Final = 2048
+"""Filters whose transforms stay in the L2 cache."""
+
 _SMALLEST: Final = 1e-30
 """Filters below this might lose digits to flushed denormals."""
 
@@ -51,11 +54,18 @@ def amplification(weights: np.ndarray, size: int) -> np.ndarray:
     spread = np.kron(outward, outward) * reach
     matrix = np.kron(filter_matrix(size), filter_matrix(size)).astype(np.float32)
     results = np.zeros(len(weights))
-    for output, filters in enumerate(weights.reshape(len(weights), -1, 9).astype(np.float32)):
-        own = np.abs(filters).sum(dtype=np.float64)
-        if own > 0:
-            transformed = filters @ matrix.T
-            results[output] = (spread @ np.abs(transformed, out=transformed).sum(axis=0)).max() / own
+    every = weights.reshape(len(weights), -1, 9)
+    inputs = every.shape[1]
+    step = max(1, _FILTERS_AT_ONCE // inputs)
+    memory = np.empty((step * inputs, len(matrix)), np.float32)
+    for first in range(0, len(weights), step):
+        filters = every[first : first + step].astype(np.float32)
+        own = np.abs(filters).sum(axis=(1, 2), dtype=np.float64)
+        transformed = np.matmul(filters.reshape(-1, 9), matrix.T, out=memory[: len(filters) * inputs])
+        np.abs(transformed, out=transformed)
+        sums = np.ones((1, inputs), np.float32) @ transformed.reshape(len(filters), inputs, len(matrix))
+        largest = (sums[:, 0] @ spread.T).max(axis=1)
+        results[first : first + step] = np.divide(largest, own, out=np.zeros_like(own), where=own > 0)
     return results
 
 

@@ -7,6 +7,7 @@ transformed once, then along the rows of each tile. What lies outside the image 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, auto
@@ -56,6 +57,7 @@ class InputTransform:
         arguments = [words[word] for word in Word]
         f.call("void", self.symbol(f.isa), *(f.number(word) for word in arguments))
 
+    @functools.lru_cache(maxsize=16)  # noqa: B019  many layers want the same text
     def emit(self, isa: Isa) -> str:
         """Returns its code, a module of one function."""
         module = Module(isa)

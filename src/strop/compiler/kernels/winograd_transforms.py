@@ -20,6 +20,10 @@ A, B = 0.75, 1.5
 """The points of F(4x4) beside 0 and infinity: plus and minus these."""
 
 
+_PACKED_AT_ONCE = 128
+"""Input channels whose filters are transformed at once: their doubles stay in the L2 cache."""
+
+
 def filter_matrix(size: int) -> np.ndarray:
     """Returns G of F(size x size, 3x3), float64."""
     if size == 2:
@@ -56,6 +60,25 @@ def transform_filters(weights: np.ndarray, size: int) -> np.ndarray:
     """Returns G w G^T of filters (..., 3, 3) in float64: places of the tile, then filters."""
     g = filter_matrix(size)
     return np.kron(g, g) @ weights.reshape(-1, 9).astype(np.float64).T
+
+
+def pack_filters(weights: np.ndarray, size: int, lanes: int) -> np.ndarray:
+    """Returns all filters (outputs, inputs, 3, 3) transformed, as [group of `lanes` outputs][place][input][lane]."""
+    outputs, inputs = weights.shape[:2]
+    matrix = np.kron(filter_matrix(size), filter_matrix(size))
+    packed = np.zeros((-(-outputs // lanes), len(matrix), inputs, lanes), np.float32)
+    most = min(inputs, _PACKED_AT_ONCE)
+    own, transformed = np.zeros((9, most, lanes)), np.empty((len(matrix), most * lanes))
+    for first in range(0, outputs, lanes):
+        group = weights[first : first + lanes].reshape(-1, inputs, 9).transpose(2, 1, 0)
+        if group.shape[2] < lanes:
+            own[:] = 0
+        for start in range(0, inputs, most):
+            count = min(most, inputs - start)
+            own[:, :count, : group.shape[2]] = group[:, start : start + count]
+            np.matmul(matrix, own.reshape(9, -1), out=transformed)
+            packed[first // lanes, :, start : start + count] = transformed.reshape(len(matrix), most, lanes)[:, :count]
+    return packed
 
 
 def emit_input_transform(f: Function, x: Sequence[Value]) -> list[Value]:

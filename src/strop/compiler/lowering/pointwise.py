@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -31,18 +32,25 @@ from strop.passes.graph import float_attribute, input_at, int_attribute
 Build = Callable[[Expression, Expression], Expression]
 
 _NUMBERS: Final = ("float32", "int64", "int32")
+_MOST_AT_ONCE: Final = 8
+"""Operands that one expression joins; of more, partial results are stored. The order of additions is the same."""
+
 _WIDE: Final = ("int64", "int32")
 
 
 def lower_binary(node: onnx_ir.Node, scope: Scope) -> None:
     """Operators of two operands, or of any number of them, with ONNX's broadcasting."""
     dtypes, build = BINARY[node.op_type]
-    terms = Terms(scope, list(node.inputs), dtypes)
-    expression = terms.leaves[0]
-    for leaf in terms.leaves[1:]:
-        expression = build(expression, leaf)
+    operands: list[Term] = list(node.inputs)
+    while True:
+        terms = Terms(scope, operands[:_MOST_AT_ONCE], dtypes)
+        expression = functools.reduce(build, terms.leaves)
+        del operands[:_MOST_AT_ONCE]
+        if not operands:
+            break
+        operands.insert(0, terms.store(None, expression))
     if node.op_type == "Mean":
-        expression = multiply(expression, constant(1 / len(terms.leaves)))
+        expression = multiply(expression, constant(1 / len(node.inputs)))
     terms.store(node.outputs[0], expression)
 
 
@@ -106,12 +114,13 @@ def lower_power(node: onnx_ir.Node, scope: Scope) -> None:
         if exponent.ndim <= len(value.shape):
             known = _constant_power(terms.leaves[0], float(exponent.reshape(())))
             if known is not None:
-                return terms.store(node.outputs[0], known)
+                terms.store(node.outputs[0], known)
+                return
     both = Terms(scope, list(node.inputs), _NUMBERS)
     base, other = both.leaves
     if base.dtype != "float32":
         raise NotCovered(f"powers of {base.dtype}")
-    return both.store(node.outputs[0], apply("power", base, cast(other, "float32")))
+    both.store(node.outputs[0], apply("power", base, cast(other, "float32")))
 
 
 def lower_prelu(node: onnx_ir.Node, scope: Scope) -> None:
@@ -152,10 +161,10 @@ class Terms:
         self.axis: int | None = None
         self.leaves = [self._leaf(value, dtypes) for value in values]
 
-    def store(self, output: onnx_ir.Value, expression: Expression) -> None:
-        """Adds the operation that computes `expression`."""
+    def store(self, output: onnx_ir.Value | None, expression: Expression) -> str:
+        """Adds the operation that computes `expression` and returns the name of its value."""
         axis = self.axis if self.axis is not None else (1 if len(self.shape) == 4 else -1)
-        self.scope.add(
+        return self.scope.add(
             Compute(),
             self.inputs,
             self.shape,

@@ -117,9 +117,10 @@ def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], preci
     """Returns the model compiled; precision: what was asked for, None for what the model is there in."""
     caches, start = Caches.of(settings), now()
     identity = Identity(source, caches.notes)
-    known = identity.find()
+    known, missing = identity.find(), ""
     if known is not None and precision in (None, known.precision):
         image = find_image(known.sha256, settings, caches)
+        missing = "" if image is not None else known.sha256
         if image is not None:
             try:
                 chosen = {**settings, "precision": known.precision}
@@ -132,7 +133,7 @@ def compile_source(source: ModelSource, settings: Mapping[str, KnobValue], preci
     chosen = {**settings, "precision": check_precision_of(model, precision)}
     if not all(spec.is_static for spec in model.inputs):
         return _of_free_sizes(model, chosen, caches, read - start)
-    image = image_of_model(model, chosen, caches)
+    image = image_of_model(model, chosen, caches, is_missing=model.sha256 == missing)
     if image is not None:
         return ProgramModel(image, settings=chosen, stages={"read": read - start, "compile": now() - read})
     route, share = _segments(model, chosen, caches) or (whole_on_onnxruntime(model, chosen), 0.0)
@@ -205,11 +206,16 @@ def _of_free_sizes(
     )
 
 
-def image_of_model(model: Model, settings: Mapping[str, KnobValue], caches: Caches) -> Image | None:
-    """Returns the image of a model that is native as a whole, from the cache or compiled now; None for others."""
+def image_of_model(
+    model: Model, settings: Mapping[str, KnobValue], caches: Caches, *, is_missing: bool = False
+) -> Image | None:
+    """Returns the image of a model that is native as a whole, from the cache or compiled now; None for others.
+
+    is_missing: the cache was asked for it in vain already, and said what was wrong with it.
+    """
     if not all(spec.is_static for spec in model.inputs):
         return None
-    image = find_image(model.sha256, settings, caches)
+    image = None if is_missing else find_image(model.sha256, settings, caches)
     if image is not None:
         return image
     from strop.compiler.choose import NoKernelError

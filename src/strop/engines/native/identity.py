@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +22,8 @@ from strop.engines.source import ModelFile, StoredModel
 from strop.machine import cache_directory
 
 _SETTLED_NANOSECONDS: Final = 2_000_000_000  # as loader.stamps has it
+_CHUNK: Final = 2**20
+_WORD: Final = b"location"  # the key under which ONNX says where weights lie that are not in the file
 _NOTE: Final = re.compile(r"([0-9a-f]{64}) (f32|int8)")
 
 
@@ -47,7 +50,7 @@ class Identity:
         shapes = source.shapes if isinstance(source, ModelFile) else {}
         self._shapes = repr(sorted((name, tuple(shape)) for name, shape in shapes.items()))
         self._folder = (cache_directory() / "stamps") if folder is None else folder
-        self._content: bytes | None = None
+        self._content: _Content | None = None
         self._stamp = self._by_status()
 
     def find(self) -> Known | None:
@@ -63,7 +66,7 @@ class Identity:
     def note(self, known: Known) -> None:
         """Remembers what loading the source told; does nothing where that cannot be written."""
         by_content = self._by_content()
-        if by_content is None or self._content is None or b"location" in self._content:
+        if by_content is None or self._content is None or self._content.may_refer:
             return  # it is no file, or its weights may lie in files that may change without it
         _write(by_content, known)
         self._set_stamp(known)
@@ -85,16 +88,35 @@ class Identity:
     def _by_content(self) -> Path | None:
         if self._content is None:
             try:
-                self._content = (
-                    self._file.read_bytes() if self._file else self._content_of() if self._content_of else None
-                )
+                if self._file is not None:
+                    with self._file.open("rb") as stream:
+                        self._content = _Content.of(iter(lambda: stream.read(_CHUNK), b""))
+                elif self._content_of is not None:
+                    self._content = _Content.of([self._content_of()])
             except OSError:
                 return None
-        return None if self._content is None else self._path(hashlib.sha256(self._content).hexdigest())
+        return None if self._content is None else self._path(self._content.sha256)
 
     def _path(self, key: str) -> Path:
         whole = repr((strop.__version__, self._shapes, key))
         return self._folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:32]}.model"
+
+
+class _Content(NamedTuple):
+    """What is kept of a file's bytes: their hash, and whether they may say that weights lie in other files."""
+
+    sha256: str
+    may_refer: bool
+
+    @classmethod
+    def of(cls, pieces: Iterable[bytes]) -> _Content:
+        """Reads the pieces of the content in order."""
+        digest, end, may_refer = hashlib.sha256(), b"", False
+        for piece in pieces:
+            digest.update(piece)
+            may_refer = may_refer or _WORD in piece or _WORD in end + piece[: len(_WORD)]
+            end = piece[-len(_WORD) :]
+        return cls(digest.hexdigest(), may_refer)
 
 
 class _Stamp(NamedTuple):
