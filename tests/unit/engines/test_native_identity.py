@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,14 @@ def _young_files_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def _reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files whose bytes are read from now on."""
     read: list[Path] = []
-    real = Path.read_bytes
+    real = Path.open
 
-    def noted(path: Path) -> bytes:
-        read.append(path)
-        return real(path)
+    def noted(path: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if mode == "rb":
+            read.append(path)
+        return real(path, mode, *arguments, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", noted)
+    monkeypatch.setattr(Path, "open", noted)
     return read
 
 
