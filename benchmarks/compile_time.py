@@ -68,7 +68,7 @@ class Compiled:
         probe.block(1)
         self.rates.append(probe.rates[-1])
         cache = Path(tempfile.mkdtemp(dir=folder))
-        found = ask_child(self.question, cache)
+        found = ask_child(self.question, cache, folder / "bytecode")
         self.seconds.append(found["processor"])
         self.clock.append(found["compile"])
         objects = list((cache / "objects").glob("*.object"))
@@ -134,11 +134,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.repeats < 5:
         parser.error("--repeats must be at least 5: fewer give no 10th percentile")
     with tempfile.TemporaryDirectory(prefix="strop-") as folder:
-        # Processes find Strop's own files compiled, as users' do, whatever this one was started with.
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder, "bytecode"))
         probe, found = Probe(), models(options.networks.split(","))
-        ask_child(found[0].question, Path(tempfile.mkdtemp(dir=folder)))
+        ask_child(found[0].question, Path(tempfile.mkdtemp(dir=folder)), Path(folder, "bytecode"))  # which it fills
         for number in range(options.repeats):
             for model in found:
                 model.measure(Path(folder), probe)

@@ -23,6 +23,7 @@ CODES: Mapping[str, str] = {
     "unsupported.engine-missing": "the engine's package is not installed",
     "unsupported.device-missing": "the engine has no such device here",
     "unsupported.model": "the engine cannot run this model",
+    "unsupported.size": "a value of the model is larger than any memory",
     "unsupported.precision": "the model is not there in this precision",
     "unsupported.feature": "the engine cannot do this",
     "unsupported.package-missing": "an optional package is not installed",

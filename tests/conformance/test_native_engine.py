@@ -140,14 +140,16 @@ def test_an_image_is_made_once(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert len(list((tmp_path / "images").glob("*.image"))) == 2, "another setting is another image"
 
 
-def test_a_damaged_image_is_made_anew(tmp_path: Path) -> None:
-    model = load_model(models.convolution_classifier(1))
-    first = native(model, cache=str(tmp_path))(images())
-    (image,) = (tmp_path / "images").glob("*.image")
+def test_a_damaged_image_is_made_anew_and_warned_about_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, cache = load_model(models.convolution_classifier(1)).save(tmp_path / "model.onnx"), tmp_path / "cache"
+    first = strop.compile(file, engine="native", cache=str(cache))(images())
+    (image,) = (cache / "images").glob("*.image")
     data = bytearray(image.read_bytes())
     data[5000] ^= 1
     image.write_bytes(data)
-    again = native(model, cache=str(tmp_path))
+    with caplog.at_level(logging.WARNING, logger="strop.compiler"):
+        again = strop.compile(file, engine="native", cache=str(cache))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert share(again) == 1
     assert np.array_equal(again(images())["y"], first["y"])
 

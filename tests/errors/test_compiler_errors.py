@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from strop.compiler.isa import get_isa
 from strop.compiler.link import link
 from strop.compiler.machine_code import generate
 from strop.engines.compile import compile
-from strop.errors import EngineError, UsageError
+from strop.errors import EngineError, NotSupportedError, UsageError
 from strop.testing import models
 
 GENERIC = get_isa("generic")
@@ -46,3 +47,21 @@ def test_a_size_of_the_cache_that_is_none_is_said_before_anything_is_compiled(
     assert (error.code, error.what, error.got) == ("usage.bad-option", "STROP_CACHE_SIZE is no size", "much")
     assert error.hint == "STROP_CACHE_SIZE=2G, or leave it unset for 1G"
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("engine", ["native", "auto"])
+def test_a_value_of_terabytes_is_refused_before_anything_is_made(engine: str) -> None:
+    wide, tall = (
+        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s)
+        for n, s in (("a", [1, 1 << 21]), ("b", [1 << 20, 1]))
+    )
+    total = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1 << 20, 1 << 21])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["a", "b"], ["y"])], "outer", [wide, tall], [total])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(NotSupportedError) as raised:
+        compile(model, engine=engine)
+    error = raised.value
+    assert (error.code, error.what) == ("unsupported.size", "a value is larger than any memory")
+    assert (error.got, error.expected) == ("8.0 TiB", "at most 1 TiB")
+    assert error.where is not None and "'y'" in error.where
+    assert error.hint.startswith("look at the sizes that were given for free dimensions")

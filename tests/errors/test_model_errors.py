@@ -322,3 +322,12 @@ def test_pytorch_models_need_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
     error = error_of(lambda: to_onnx(object(), ()), NotSupportedError, "unsupported.package-missing")
     assert "needs the package torch" in str(error) and "strop[torch]" in error.hint
+
+
+@pytest.mark.parametrize("size", [1 << 38, 1 << 62])
+def test_shapes_that_need_more_memory_than_there_is(size: int) -> None:
+    error = error_of(
+        lambda: load_model(models.multilayer_perceptron(), shapes={"x": (size, 16)}), ModelError, "model.shape"
+    )
+    assert error.what == "the model cannot be run at these shapes here: they need more memory than there is"
+    assert error.hint == "give smaller sizes"

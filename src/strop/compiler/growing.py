@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 _FIRST: Final = 1 << 22
+_CAN_GROW: bool = sys.platform == "linux"
 
 
 class Growing:
@@ -32,16 +33,16 @@ class Growing:
         if size <= len(self._memory):
             return
         larger = max(size, 2 * len(self._memory))
-        if sys.platform == "linux":  # moves pages, not bytes
+        if _CAN_GROW:  # moves pages, not bytes
             self._memory.resize(larger)
             _advise(self._memory)
-            return
-        old, self._memory = self._memory, _allocate(larger)
-        self._memory[: len(old)] = old[:]
+        else:
+            old, self._memory = self._memory, _allocate(larger)
+            self._memory[: len(old)] = old[:]
 
 
 def _allocate(size: int) -> mmap.mmap:
-    if sys.platform != "linux":
+    if not _CAN_GROW:
         return mmap.mmap(-1, size)
     # Shared memory, which is the default, has nothing behind what it grows by.
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -30,7 +30,7 @@ from strop.compiler.verify import verify_graph, verify_plan, verify_views
 from strop.compiler.views import Step, View, ViewGraph, constant_bytes
 from strop.errors import NotSupportedError
 from strop.loader.image import Image
-from strop.loader.plan import Argument, Plan, Task, Tensor
+from strop.loader.plan import MEMORY_LIMIT, Argument, Plan, Task, Tensor
 from strop.model.model import Model
 
 
@@ -62,13 +62,17 @@ def compile_program(
     """Returns the program of a model with static shapes.
 
     records: what tuning measured, to choose kernels by; without them the cost model does, the same way everywhere.
-    Raises NotSupportedError `unsupported.model` where a node has no kernel: `partition` says which, and cuts them out.
+    Raises NotSupportedError `unsupported.model` where a node has no kernel: `partition` says which, and cuts them out;
+    `unsupported.size` where a value is larger than any memory.
     """
     isa = get_isa(settings.isa)
     operations = _lowered(model)
+    for name in (*operations.inputs, *operations.outputs):
+        _check_size(operations.values[name].bytes, f"{model.name}, {name!r}")
     fused = fuse(operations)
     views = lay_out(fused, asking(isa, settings.winograd, records))
     plan = make_plan(views, isa, scheduling(isa, records))
+    _check_size(plan.arena.bytes, f"{model.name}, what lies between its operations")
     if settings.verify:
         for graph in (operations, fused):
             verify_graph(graph)
@@ -80,6 +84,18 @@ def compile_program(
     blob = link(list(compile_objects(irs, isa, cache).values()), isa)
     image = make_image(loader_plan(plan, codes, packed), blob, packed.data.data)
     return Program(settings, operations, fused, views, plan, codes, image)
+
+
+def _check_size(size: int, where: str) -> None:
+    if size > MEMORY_LIMIT:
+        raise NotSupportedError(
+            "unsupported.size",
+            "a value is larger than any memory",
+            where=where,
+            got=f"{size / 2**40:.1f} TiB",
+            expected=f"at most {MEMORY_LIMIT / 2**40:.0f} TiB",
+            hint="look at the sizes that were given for free dimensions: --shape, or shapes=",
+        )
 
 
 def plan_program(model: Model, settings: CompileSettings) -> ProgramPlan:

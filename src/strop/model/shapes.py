@@ -74,6 +74,14 @@ def with_shapes(model: Model, shapes: Mapping[str, Sequence[int | None]]) -> Mod
             got=error.got,
             hint="give shapes that the model was made for; sizes often have to be multiples of 32",
         ) from error
+    except (MemoryError, ValueError) as error:  # numpy's, for what no address can reach
+        raise ModelError(
+            "model.shape",
+            "the model cannot be run at these shapes here: they need more memory than there is",
+            where=f"{model.name} at {', '.join(spec.name + spec.describe_shape() for spec in changed.inputs)}",
+            got=str(error),
+            hint="give smaller sizes",
+        ) from error
     follows_inputs = is_static and not has_data_dependent_shapes(changed.to_proto())
     for spec, value in zip(model.outputs, changed.to_proto().graph.output, strict=True):
         shape = outputs[spec.name].shape

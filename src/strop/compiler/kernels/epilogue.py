@@ -47,7 +47,7 @@ class Epilogue:
     ) -> None:
         self._f, self._problem = f, problem
         self._layouts = (problem.output, *problem.inputs[1:])
-        self._strides = strides or epilogue_strides(problem)
+        self._strides: Sequence[Sequence[Number]] = strides or epilogue_strides(problem)
         self._pixels = [Strided(f, f.number(each[3])) for each in self._strides] if strides else []
         self._used = expressions.operands(problem.epilogue)
         self._channels = {
@@ -113,7 +113,7 @@ class Epilogue:
         return f.load_lanes(vector_of(kind, f.isa.lanes), pointer, channel * layout.itemsize, lanes=lanes)
 
 
-def epilogue_strides(problem: Problem) -> list[list[Number]]:
+def epilogue_strides(problem: Problem) -> list[list[int]]:
     """Returns the byte strides by axis of the output and of the epilogue's inputs: 0 where one repeats."""
     return [_strides(layout, problem.output) for layout in (problem.output, *problem.inputs[1:])]
 
@@ -136,7 +136,7 @@ def lanes_of_rest(channels: int, isa: Isa) -> list[int]:
     return [min(isa.lanes, channels - first) for first in range(0, channels, isa.lanes)]
 
 
-def _strides(layout: Layout, output: Layout) -> list[Number]:
+def _strides(layout: Layout, output: Layout) -> list[int]:
     """Returns the byte strides with which `layout` follows the output: 0 where it repeats."""
     triples = zip(layout.shape, output.shape, layout.strides, strict=True)
     return [0 if mine == 1 < whole else stride for mine, whole, stride in triples]

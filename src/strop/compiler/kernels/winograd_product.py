@@ -77,8 +77,8 @@ class Product:
             for step in range(number):
                 vectors = []
                 for j in range(self.vectors):
-                    panel, lane = divmod(j * isa.lanes, PANEL)
-                    vectors.append(f.load(isa.vector, weights[panel], step * _STEP + lane * 4))
+                    own, lane = divmod(j * isa.lanes, PANEL)
+                    vectors.append(f.load(isa.vector, weights[own], step * _STEP + lane * 4))
                 if self.near:
                     for pointer in weights:
                         f.prefetch(pointer, step * _STEP + self.near)
