@@ -68,7 +68,7 @@ class Compiled:
         probe.block(1)
         self.rates.append(probe.rates[-1])
         cache = Path(tempfile.mkdtemp(dir=folder))
-        found = ask_child(self.question, cache, folder / "bytecode")
+        found = ask_child(self.question, cache)
         self.seconds.append(found["processor"])
         self.clock.append(found["compile"])
         objects = list((cache / "objects").glob("*.object"))
@@ -135,7 +135,7 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error("--repeats must be at least 5: fewer give no 10th percentile")
     with tempfile.TemporaryDirectory(prefix="strop-") as folder:
         probe, found = Probe(), models(options.networks.split(","))
-        ask_child(found[0].question, Path(tempfile.mkdtemp(dir=folder)), Path(folder, "bytecode"))  # which it fills
+        ask_child(found[0].question, Path(tempfile.mkdtemp(dir=folder)))  # which keeps the bytecode of modules
         for number in range(options.repeats):
             for model in found:
                 model.measure(Path(folder), probe)

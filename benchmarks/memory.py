@@ -35,7 +35,7 @@ REPEATS = 3
 def measure(name: str, place: Workplace) -> dict[str, Any]:
     """Returns the figures of one network, in MB; of several processes the smallest peak."""
     file, inputs = network_file(NETWORKS[name]), place.inputs(name)
-    ours = [ask_child(place.bundle(name), place.warm_cache(), place.bytecode) for _ in range(REPEATS)]
+    ours = [ask_child(place.bundle(name), place.warm_cache()) for _ in range(REPEATS)]
     row: dict[str, Any] = {
         "name": name,
         "onnx_weights": 4e-6 * NETWORKS[name].parameters,
@@ -48,7 +48,7 @@ def measure(name: str, place: Workplace) -> dict[str, Any]:
     row |= {"packed_weights": image.plan.weights / 1e6, "arena": image.plan.arena / 1e6}
     for peer in PEERS:
         question = {"what": "elsewhere", "model": str(file), "engine": peer, **inputs}
-        row[peer] = min(ask_child(question, place.warm_cache(), place.bytecode)["peak_mb"] for _ in range(REPEATS))
+        row[peer] = min(ask_child(question, place.warm_cache())["peak_mb"] for _ in range(REPEATS))
     row["floor"] = row["onnx_weights"] + row["arena"] + row["interpreter"]
     row["times_floor"] = row["ours"] / row["floor"]
     return row
