@@ -12,7 +12,9 @@ and what has more than LIMIT is refused.
 
 Against the largest |x| conv |w| of the channel, on inputs with large means, zero-sum filters, an outlier pixel, filters
 and channels of very different size, errors stay below MEASURED * eps (the tests hold them to it). A NaN or an infinity
-spreads over the tiles whose input holds it, as NaN.
+never gets lost, but spreads: all results of the tiles whose (size + 2) x (size + 2) input pixels hold it are NaN, where
+ONNX has it in the 3 x 3 pixels around, and infinities there. Redoing such tiles would need the filters a second time.
+`winograd="off"` keeps to the letter.
 """
 
 from __future__ import annotations

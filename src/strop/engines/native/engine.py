@@ -22,6 +22,9 @@ LEVELS = ("x86-64-v4+vnni", "x86-64-v4", "x86-64-v3", "generic")
 """The ISA levels whose code can be asked for, best first."""
 
 
+_WINOGRAD = "Winograd's algorithm for 3x3 convolutions; a NaN or infinity in an image then makes NaN of a whole tile"
+
+
 class NativeEngine:
     """Runs models as machine code of our own; what has no kernel runs on ONNX Runtime, in segments."""
 
@@ -40,7 +43,7 @@ class NativeEngine:
         """Returns what may be set beyond the fields of Settings."""
         return (
             Knob("isa", "choice", machine.isa, "the instruction set that code is made for", choices=_runnable()),
-            Knob("winograd", "choice", "auto", "Winograd's algorithm for 3x3 convolutions", choices=("auto", "off")),
+            Knob("winograd", "choice", "auto", _WINOGRAD, choices=("auto", "off")),
             Knob("tune", "bool", False, "kernels are chosen by measuring them here, once; not for sizes that are free"),
             Knob("tune_seconds", "int", 30, "how long tuning may measure, about", low=1, high=86_400),
         )
