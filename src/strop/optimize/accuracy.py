@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from strop.optimize.scoring import Scoring
-from strop.quality.agreement import agreement
+from strop.quality.agreement import AgreementReport, agreement
 from strop.quality.chance import near_chance
 from strop.quality.comparison import compare_evaluations
 from strop.quality.contract import DataSet, Run
 from strop.quality.evaluate import Evaluation, evaluate
+from strop.quality.flips import agreement_flips, flips_report
+from strop.quality.sample_size import SamplePlan, plan_samples
+from strop.quality.sequential import evaluate_early
+from strop.quality.slices import slices_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,17 @@ class BaselineFinding:
     near_chance: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in the last comparison: `flips` (samples) and `slices` (classes or groups), as JSON objects.
+
+    None where nothing was compared, or there is nothing to slice.
+    """
+
+    flips: Mapping[str, object] | None = None
+    slices: Mapping[str, object] | None = None
+
+
 class Judge(Protocol):
     """Compares a candidate's outputs with the baseline's, on samples both run."""
 
@@ -52,8 +67,11 @@ class Judge(Protocol):
     def baseline(self, run: Run, data: DataSet) -> BaselineFinding:
         """Looks at the baseline alone."""
 
-    def judge(self, baseline: Run, candidate: Run, data: DataSet) -> Judgement:
-        """Says whether `candidate` is accurate enough on `data`."""
+    def judge(self, baseline: Run, candidate: Run, data: DataSet, *, early: bool = False) -> Judgement:
+        """Says whether `candidate` is accurate enough on `data`; early: on a part of it, where that proves it."""
+
+    def changes(self) -> Changes:
+        """Returns what the last judgement saw change, sample by sample."""
 
 
 @dataclass(slots=True)
@@ -61,7 +79,9 @@ class MetricJudge:
     """Scores both with a metric on labelled data and holds the paired drop against a limit."""
 
     scoring: Scoring
+    groups: Mapping[str, str] | None = None
     needs_labels: bool = True
+    _compared: tuple[Evaluation, Evaluation] | None = None
     _baselines: dict[str, Evaluation] = field(default_factory=dict)
 
     @property
@@ -75,10 +95,27 @@ class MetricJudge:
         found = self._baseline(run, data)
         return BaselineFinding(f"baseline {describe(found)}", found.to_json(), near_chance(found))
 
-    def judge(self, baseline: Run, candidate: Run, data: DataSet) -> Judgement:
-        """Evaluates the candidate on the same samples and compares."""
-        before = self._baseline(baseline, data)
-        after = self._evaluate(candidate, data)
+    def judge(self, baseline: Run, candidate: Run, data: DataSet, *, early: bool = False) -> Judgement:
+        """Evaluates the candidate on the same samples and compares.
+
+        early: stops where a part of the samples, in a random order, proves the drop to be within the limit or beyond;
+        each is wrong with a probability of 2.5 % at most.
+        """
+        before, outcome = self._baseline(baseline, data), None
+        if early and self.scoring.max_drop is not None:
+            looked = evaluate_early(
+                before,
+                candidate,
+                data,
+                decode=self.scoring.decode,
+                metric=self.scoring.metric,
+                max_drop=self.scoring.max_drop,
+                relative=self.scoring.relative,
+            )
+            before, after, outcome = looked.a, looked.b, looked.outcome
+        else:
+            after = self._evaluate(candidate, data)
+        self._compared = (before, after)
         found = compare_evaluations(before, after, max_drop=self.scoring.max_drop, relative=self.scoring.relative)
         words = (
             f"{describe(before)} -> {after.value.point:.4g}, drop {found.drop:+.4g} "
@@ -88,7 +125,26 @@ class MetricJudge:
         sign = -1.0 if before.metric.higher_is_better else 1.0
         least_drop = min(sign * found.difference.low, sign * found.difference.high)
         hopeless = found.limit is not None and least_drop > found.limit
-        return Judgement(found.within, hopeless, words, found.certified, details)
+        if outcome is None:
+            return Judgement(found.within, hopeless, words, found.certified, details)
+        words += f"; {before.n} of {len(data)} samples were enough to tell"
+        details |= {"stopped_early": {"outcome": outcome, "samples": before.n, "of": len(data)}}
+        within = outcome == "within"
+        return Judgement(within, not within, words, found.certified, details)
+
+    def changes(self) -> Changes:
+        """Returns flips and slices of the last two evaluations."""
+        if self._compared is None:
+            return Changes()
+        return Changes(flips_report(*self._compared), slices_report(*self._compared, self.groups))
+
+    def plan(self, samples: int) -> SamplePlan | None:
+        """Returns how many samples would certify the limit, of which there are `samples`; None without a limit."""
+        limit = self.scoring.max_drop
+        metric = self.scoring.metric()
+        if not limit or self.scoring.relative or not metric.is_fraction:
+            return None
+        return plan_samples(limit, have=samples)
 
     def _evaluate(self, run: Run, data: DataSet) -> Evaluation:
         return evaluate(run, data, decode=self.scoring.decode, metric=self.scoring.metric)
@@ -100,12 +156,13 @@ class MetricJudge:
         return self._baselines[data.fingerprint]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AgreementJudge:
     """Without labels: how often the candidate's top answer is the original's, and how far its outputs are off."""
 
     least: float
     needs_labels: bool = False
+    _compared: AgreementReport | None = None
 
     @property
     def limit_words(self) -> str:
@@ -116,9 +173,9 @@ class AgreementJudge:
         """Has nothing to say: without labels the baseline is the truth."""
         return BaselineFinding("", {})
 
-    def judge(self, baseline: Run, candidate: Run, data: DataSet) -> Judgement:
-        """Runs both on the same samples and compares the outputs."""
-        found = agreement(baseline, candidate, data)
+    def judge(self, baseline: Run, candidate: Run, data: DataSet, *, early: bool = False) -> Judgement:
+        """Runs both on the same samples, all of them, and compares the outputs."""
+        found = self._compared = agreement(baseline, candidate, data)
         within = found.agreeing.point >= self.least and not found.not_finite
         share = found.agreeing
         words = (
@@ -128,6 +185,10 @@ class AgreementJudge:
         if not within:
             words += f", limit {self.least:.2%}"
         return Judgement(within, share.high < self.least, words, None, found.to_json() | {"limit": self.least})
+
+    def changes(self) -> Changes:
+        """Returns the samples whose decision changed in the last comparison."""
+        return Changes() if self._compared is None else Changes(agreement_flips(self._compared))
 
 
 def describe(evaluation: Evaluation) -> str:

@@ -89,6 +89,26 @@ class Data:
         target = raw.target if self._targets is None else self._targets[index]
         return Sample(raw.key, self._form.build(raw.inputs, where), target)
 
+    def keys(self) -> list[str]:
+        """Returns the samples' names, in order."""
+        known = getattr(self._source, "keys", None)
+        return [str(index) if known is None else known[index] for index in self._indices]
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How images become the model's input, None where the data are that already."""
+        return self._form.preprocess
+
+    def with_preprocess(self, preprocess: Preprocess) -> Data:
+        """Returns the same samples, made the model's input in another way."""
+        return Data(
+            self._source,
+            InputForm(self._form.inputs, preprocess),
+            targets=self._targets,
+            indices=None if isinstance(self._indices, range) else self._indices,
+            source_fingerprint=self._source_fingerprint,
+        )
+
     def subset(self, indices: Sequence[int]) -> Data:
         """Returns the data set of just these samples (positions in this one), in this order."""
         chosen = [self._indices[index] for index in indices]

@@ -40,13 +40,13 @@ class Labels:
             )
 
 
-def read_labels(labels: str | Path | Sequence[object] | np.ndarray) -> Labels:
-    """Returns labels from a file's path or a sequence."""
+def read_labels(labels: str | Path | Sequence[object] | np.ndarray, *, column: str = "label") -> Labels:
+    """Returns labels from a file's path or a sequence; column: which one of a CSV file."""
     if isinstance(labels, (str, Path)):
         path = Path(labels)
         if not path.is_file():
             raise DataError("data.missing", "the labels file is not there", where=str(path), hint="check the path")
-        readers = {".csv": _read_csv, ".npy": _read_npy, ".txt": _read_txt}
+        readers = {".csv": lambda path: _read_csv(path, column), ".npy": _read_npy, ".txt": _read_txt}
         if path.suffix.lower() not in readers:
             raise DataError(
                 "data.format",
@@ -54,7 +54,7 @@ def read_labels(labels: str | Path | Sequence[object] | np.ndarray) -> Labels:
                 where=str(path),
                 got=path.suffix or "no suffix",
                 expected=", ".join(readers),
-                hint="write a CSV file with the header path,label",
+                hint=f"write a CSV file with the header path,{column}",
             )
         return readers[path.suffix.lower()](path)
     return Labels(tuple(_plain(label) for label in labels), "labels")
@@ -81,17 +81,17 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _read_csv(path: Path) -> Labels:
+def _read_csv(path: Path, column: str) -> Labels:
     rows = [row for row in csv.reader(_text(path).splitlines(), skipinitialspace=True) if row]
     header = [cell.strip() for cell in rows[0]] if rows else []
-    if "label" not in header:
+    if column not in header:
         raise DataError(
             "data.labels",
-            "the labels file has no column 'label'",
+            f"the file has no column {column!r}",
             where=str(path),
             got=",".join(header)[:80] or "an empty file",
-            expected="path,label",
-            hint="make the first line the header path,label",
+            expected=f"path,{column}",
+            hint=f"make the first line the header path,{column}",
         )
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
@@ -103,8 +103,7 @@ def _read_csv(path: Path) -> Labels:
                 expected=len(header),
                 hint='put values that hold a comma into quotes: "a, b"',
             )
-    column = header.index("label")
-    values = typed(row[column] for row in rows[1:])
+    values = typed(row[header.index(column)] for row in rows[1:])
     paths = tuple(row[header.index("path")].strip() for row in rows[1:]) if "path" in header else None
     return Labels(values, str(path), paths)
 

@@ -19,12 +19,17 @@ from typing import Literal
 
 import numpy as np
 
-from strop.quality.contract import DataSet
+from strop.quality.comparison import compare_evaluations
+from strop.quality.contract import DataSet, Decode, MetricFactory, Progress, Run
+from strop.quality.evaluate import Evaluation, Evaluator
+from strop.quality.hits import are_hits, losses
 
 SHARES = np.array([0.95, 0.65, 0.45, 0.3, 0.2, 0.1])
 """Of the share that one lost bet would ruin. Large ones win soonest where nothing flips, small ones where much does."""
 FIRST_LOOK = 32
-MOST_LOOKS = 6
+"""Samples before the first look; before each further one there are twice as many as before the last."""
+MOST_LOOKS = 8
+ALPHA = 0.025
 
 Outcome = Literal["beyond", "within"]
 
@@ -59,19 +64,91 @@ class Bets:
         return "within" if _log_mean(self._on_within) >= wanted else None
 
 
-def in_parts(data: DataSet, *, first: int = FIRST_LOOK, most: int = MOST_LOOKS, seed: int = 0) -> Iterator[DataSet]:
-    """Yields parts of `data` that together are all of it, each drawn at random from what is left, and twice the last.
+@dataclass(frozen=True, slots=True)
+class Early:
+    """Two evaluations on the samples that were looked at, and what they proved before all were; None: nothing did."""
 
-    Looks after each part see what a random order would show, whatever order the data have; within a part the order is
-    the data's own, so that a stream is read a few times only.
+    a: Evaluation
+    b: Evaluation
+    outcome: Outcome | None
+
+
+def evaluate_early(
+    a: Run | Evaluation,
+    run_b: Run,
+    data: DataSet,
+    *,
+    decode: Decode,
+    metric: MetricFactory,
+    max_drop: float,
+    relative: bool = False,
+    alpha: float = ALPHA,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> Early:
+    """Returns b against a on as many samples as it takes to tell whether more than `max_drop` is lost.
+
+    a: what runs the original, or its evaluation on all of `data`. Samples come in a random order (seeded), whatever
+    order the data have. alpha: the chance that a drop above the limit is called within it, and the other way round.
     """
-    order = np.random.default_rng(seed).permutation(len(data))
+    first, second = Evaluator(decode, metric, where=data.name), Evaluator(decode, metric, where=data.name)
+    bets: Bets | None = None
+    positions: list[int] = []
+    for part in parts(len(data), seed=seed):
+        chosen, seen = data.subset(part), len(positions)
+        if not isinstance(a, Evaluation):
+            for _ in first.add_all(a, chosen):
+                pass
+        for count in second.add_all(run_b, chosen):
+            if on_progress is not None:
+                on_progress(count, len(data))
+        positions += part
+        before = a.part(positions) if isinstance(a, Evaluation) else first.result(data.fingerprint)
+        after = second.result(data.fingerprint)
+        if len(positions) == len(data):
+            break
+        if not (np.isfinite(before.value.point) and np.isfinite(after.value.point)):
+            continue
+        limit = max_drop * abs((a if isinstance(a, Evaluation) else before).value.point) if relative else max_drop
+        fixed = isinstance(a, Evaluation) or not relative
+        if fixed and limit < 1 and _are_yes_or_no(before, after):
+            bets = bets or Bets(limit)
+            bets.add(losses(before, after)[seen:])
+            outcome = bets.outcome(alpha)
+        else:
+            outcome = _by_interval(before, after, limit, alpha / (MOST_LOOKS - 1))
+        if outcome is not None:
+            return Early(before, after, outcome)
+    return Early(before, after, None)
+
+
+def parts(total: int, *, first: int = FIRST_LOOK, most: int = MOST_LOOKS, seed: int = 0) -> Iterator[list[int]]:
+    """Yields positions that together are 0 to `total`, drawn at random, each part twice the last, the last the rest.
+
+    Within a part they ascend: bets do not mind the order of samples between two looks, and a stream is read only as
+    often as there are parts.
+    """
+    order = np.random.default_rng(seed).permutation(total)
     start, size = 0, first
     for part in range(most):
-        end = len(order) if part == most - 1 or start + 2 * size > len(order) else start + size
+        last = part == most - 1 or start + 2 * size > total
+        end = total if last else start + size
         if start < end:
-            yield data.subset(sorted(order[start:end].tolist()))
+            yield sorted(order[start:end].tolist())
         start, size = end, 2 * size
+
+
+def _are_yes_or_no(before: Evaluation, after: Evaluation) -> bool:
+    return all(side.rows is not None and are_hits(side.rows) for side in (before, after))
+
+
+def _by_interval(before: Evaluation, after: Evaluation, limit: float, alpha: float) -> Outcome | None:
+    found = compare_evaluations(before, after, level=1 - 2 * alpha)
+    ends = (-found.difference.high, -found.difference.low)
+    low, high = ends if before.metric.higher_is_better else (found.difference.low, found.difference.high)
+    if low > limit:
+        return "beyond"
+    return "within" if high <= limit else None
 
 
 def _log_mean(logs: np.ndarray) -> float:

@@ -108,6 +108,11 @@ class TaskData:
             calls = self._recorded(raw)
             yield Sample(raw.key, calls[len(calls) // 2], raw.target)
 
+    def keys(self) -> list[str]:
+        """Returns the samples' names, in order."""
+        known = getattr(self._source, "keys", None)
+        return [str(index) if known is None else known[index] for index in self._indices]
+
     def subset(self, indices: Sequence[int]) -> TaskData:
         """Returns the task with just these samples (positions in this one), in this order."""
         return TaskData(

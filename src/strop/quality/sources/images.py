@@ -27,6 +27,7 @@ class ImageSource:
         self.name = str(root)
         self.has_targets = targets is not None
         self.notes = notes
+        self.keys = tuple(paths)
         self._root, self._paths, self._targets = root, paths, targets
 
     def fingerprint(self) -> str:

@@ -27,6 +27,7 @@ class ListSource:
     def __init__(self, items: Sequence[object], name: str):
         self.name = name
         self._raws = [_raw(item, index) for index, item in enumerate(items)]
+        self.keys = tuple(raw.key for raw in self._raws)
         self.has_targets = _have_targets((raw.target is not None for raw in self._raws), name)
 
     def fingerprint(self) -> str:
