@@ -59,6 +59,7 @@ CODES: Mapping[str, str] = {
     "quality.metric": "the metric cannot be computed from these outputs",
     "quality.decode": "the outputs cannot be decoded",
     "quality.near-chance": "the baseline is no better than guessing",
+    "quality.not-reproduced": "the baseline does not have the accuracy it is known for",
     # engines and workers
     "engine.compile": "the engine failed to compile the model",
     "engine.machine-code": "generated machine code breaks the rules it must keep",
@@ -89,7 +90,7 @@ CODES: Mapping[str, str] = {
 
 
 class StropError(Exception):
-    """The base of all errors: `code`, `what`, `where`, `got`, `expected`, `hint`.
+    """The base of all errors: `code`, `what`, `where`, `got`, `expected`, `hint`, and `details` as JSON.
 
     Example:
         >>> from strop.errors import ModelError
@@ -101,12 +102,20 @@ class StropError(Exception):
     exit_code: ClassVar[int] = 5
 
     def __init__(
-        self, code: str, what: str, *, hint: str, where: str | None = None, got: object = None, expected: object = None
+        self,
+        code: str,
+        what: str,
+        *,
+        hint: str,
+        where: str | None = None,
+        got: object = None,
+        expected: object = None,
+        details: object = None,
     ):
         if code not in CODES:
             raise AssertionError(f"errors.CODES does not name {code!r}")
         self.code, self.what, self.hint = code, what, hint
-        self.where, self.got, self.expected = where, got, expected
+        self.where, self.got, self.expected, self.details = where, got, expected, details
         super().__init__(code, what)
 
     def __str__(self) -> str:
@@ -125,8 +134,11 @@ class StropError(Exception):
         return self.what + (f" ({self.got})" if self.got is not None else "")
 
     def to_json(self) -> dict[str, object]:
-        """Returns the error as a JSON object; values that are not JSON are written as text."""
-        return {
+        """Returns the error as a JSON object; values that are not JSON are written as text.
+
+        details: figures behind the error, as JSON, where there are any.
+        """
+        found: dict[str, object] = {
             "code": self.code,
             "what": self.what,
             "where": self.where,
@@ -134,6 +146,7 @@ class StropError(Exception):
             "expected": None if self.expected is None else str(self.expected),
             "hint": self.hint,
         }
+        return found if self.details is None else found | {"details": self.details}
 
 
 class LimitError(StropError):

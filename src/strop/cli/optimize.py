@@ -10,6 +10,7 @@ import typer
 
 from strop.cli.options import (
     DecodeText,
+    Groups,
     Json,
     Labels,
     MaxDrop,
@@ -27,6 +28,11 @@ def command(
     data: OptionalData = None,
     task: Task = None,
     labels: Labels = None,
+    groups: Groups = None,
+    expect: Annotated[
+        str | None,
+        typer.Option("--expect", help="the figure the model is known for, 71.9%: refuse where it does not come out"),
+    ] = None,
     preprocess: PreprocessText = None,
     decode: DecodeText = None,
     metric: MetricText = None,
@@ -70,6 +76,8 @@ def command(
         "data": data,
         "task": task,
         "labels": labels,
+        "groups": groups,
+        "expect": expect,
         "metric": metric,
         "max_drop": max_drop,
         "budget": budget,

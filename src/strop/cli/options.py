@@ -36,6 +36,10 @@ PreprocessText = Annotated[
     str | None,
     typer.Option("--preprocess", help="for images: a preset (imagenet) or resize=256,crop=224,mean=...,std=..."),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option("--groups", help="for the worst slice: CSV with header path,group (or group); .npy; or .txt"),
+]
 DecodeText = Annotated[
     str | None,
     typer.Option("--decode", help="argmax, threshold, identity, classmap, ctc:dictionary, or file.py:function"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from strop.cli.options import DecodeText, Json, Labels, MaxDrop, MetricText, OptionalData, PreprocessText, Task
+from strop.cli.options import DecodeText, Groups, Json, Labels, MaxDrop, MetricText, OptionalData, PreprocessText, Task
 
 
 def command(
@@ -15,17 +15,24 @@ def command(
     data: OptionalData = None,
     task: Task = None,
     labels: Labels = None,
+    groups: Groups = None,
     preprocess: PreprocessText = None,
     decode: DecodeText = None,
     metric: MetricText = None,
     max_drop: MaxDrop = None,
     relative: Annotated[bool, typer.Option("--relative", help="the drop is a share of A's value")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="run 200 samples, and say how many it takes to certify --max-drop")
+    ] = False,
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="run no more samples than prove the drop within --max-drop, or beyond")
+    ] = False,
     json_: Json = False,
 ) -> int:
     """Compare the accuracy of two models, paired on the same samples."""
     from strop.cli.output import command_line, errors_console, progress, write_json
     from strop.optimize.verification import exceeds, verify
-    from strop.report.text import verify_table
+    from strop.report.text import flips_table, verify_notes, verify_table
 
     with progress() as show:
         document = verify(
@@ -34,15 +41,25 @@ def command(
             data,
             task=task,
             labels=labels,
+            groups=groups,
             preprocess=preprocess,
             decode=decode,
             metric=metric,
             max_drop=max_drop,
             relative=relative,
+            plan=plan,
+            stop_early=stop_early,
             command=command_line(),
             on_event=show,
         )
-    errors_console().print(verify_table(document))
+    console = errors_console()
+    for warning in document["warnings"]:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    console.print(verify_table(document))
+    if document["flips"]["rows"]:
+        console.print(flips_table(document["flips"]))
+    for line in verify_notes(document):
+        console.print(line, markup=False, soft_wrap=True)
     if json_:
         write_json(document)
     return 1 if exceeds(document) else 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from strop.optimize.scoring import Scoring
+from strop.errors import UsageError
+from strop.optimize.scoring import GroupSource, Scoring
+from strop.optimize.step_zero import check_reproduced, parse_expected
 from strop.quality.agreement import AgreementReport, agreement
 from strop.quality.chance import near_chance
 from strop.quality.comparison import compare_evaluations
 from strop.quality.contract import DataSet, Run
 from strop.quality.evaluate import Evaluation, evaluate
 from strop.quality.flips import agreement_flips, flips_report
+from strop.quality.groups import read_groups
 from strop.quality.sample_size import SamplePlan, plan_samples
 from strop.quality.sequential import evaluate_early
 from strop.quality.slices import slices_report
@@ -64,6 +67,12 @@ class Judge(Protocol):
     def limit_words(self) -> str:
         """The limit, for the plan."""
 
+    tell: Callable[[str], None]
+    """Hears what is tried where the baseline is not what it should be."""
+
+    def plan(self, samples: int) -> SamplePlan | None:
+        """Returns how many samples would certify the limit, of which there are `samples`; None where none is known."""
+
     def baseline(self, run: Run, data: DataSet) -> BaselineFinding:
         """Looks at the baseline alone."""
 
@@ -76,10 +85,16 @@ class Judge(Protocol):
 
 @dataclass(slots=True)
 class MetricJudge:
-    """Scores both with a metric on labelled data and holds the paired drop against a limit."""
+    """Scores both with a metric on labelled data and holds the paired drop against a limit.
+
+    groups: of the samples, by key, for the worst slice; expected: what the baseline is known for; tell: hears what is
+    tried where the baseline is not that.
+    """
 
     scoring: Scoring
     groups: Mapping[str, str] | None = None
+    expected: float | None = None
+    tell: Callable[[str], None] = lambda words: None
     needs_labels: bool = True
     _compared: tuple[Evaluation, Evaluation] | None = None
     _baselines: dict[str, Evaluation] = field(default_factory=dict)
@@ -91,8 +106,9 @@ class MetricJudge:
         return f"{self.scoring.metric().name} may lose at most {self.scoring.max_drop:g}{share}"
 
     def baseline(self, run: Run, data: DataSet) -> BaselineFinding:
-        """Evaluates the baseline, and says where it is no better than guessing."""
+        """Evaluates the baseline; raises LimitError where it is no better than guessing, or not as good as expected."""
         found = self._baseline(run, data)
+        check_reproduced(found, run, data, self.scoring, expected=self.expected, tell=self.tell)
         return BaselineFinding(f"baseline {describe(found)}", found.to_json(), near_chance(found))
 
     def judge(self, baseline: Run, candidate: Run, data: DataSet, *, early: bool = False) -> Judgement:
@@ -161,6 +177,7 @@ class AgreementJudge:
     """Without labels: how often the candidate's top answer is the original's, and how far its outputs are off."""
 
     least: float
+    tell: Callable[[str], None] = lambda words: None
     needs_labels: bool = False
     _compared: AgreementReport | None = None
 
@@ -168,6 +185,10 @@ class AgreementJudge:
     def limit_words(self) -> str:
         """The limit, for the plan."""
         return f"agreement with the original at least {self.least:.4g}"
+
+    def plan(self, samples: int) -> SamplePlan | None:
+        """Returns None: what is to be certified is an agreement, whose interval is said."""
+        return None
 
     def baseline(self, run: Run, data: DataSet) -> BaselineFinding:
         """Has nothing to say: without labels the baseline is the truth."""
@@ -189,6 +210,27 @@ class AgreementJudge:
     def changes(self) -> Changes:
         """Returns the samples whose decision changed in the last comparison."""
         return Changes() if self._compared is None else Changes(agreement_flips(self._compared))
+
+
+def prepare_judge(
+    judge: Judge, data: DataSet, *, expect: str | float | None = None, groups: GroupSource | None = None
+) -> None:
+    """Tells a judge what its baseline is known for, and the samples' groups; both need labels (else UsageError)."""
+    given = {"--expect": expect, "--groups": groups}
+    named = next((name for name, value in given.items() if value is not None), None)
+    if named is None:
+        return
+    if not isinstance(judge, MetricJudge):
+        raise UsageError(
+            "usage.missing-labels",
+            f"{named} is about a metric, and the data have no labels",
+            where=data.name,
+            hint="give --labels, or leave it out",
+        )
+    if expect is not None:
+        judge.expected = parse_expected(expect, is_fraction=judge.scoring.metric().is_fraction)
+    if groups is not None:
+        judge.groups = read_groups(groups, data)
 
 
 def describe(evaluation: Evaluation) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from strop.errors import StropError
 from strop.optimize.ablation import ablate
+from strop.optimize.changes import flips_step, slices_step
 from strop.optimize.compile_cache import compile_cache
 from strop.optimize.curve_step import curve_of
 from strop.optimize.job import Job, Kept
@@ -54,6 +55,8 @@ The name is that of the fact in the study and of the key in the document.
 """
 
 STEPS: Sequence[Step] = (
+    ("flips", flips_step),  # these two look at what the confirmation compared: before anything else is compared
+    ("slices", slices_step),
     ("layers", layers),
     ("ablation", ablate),
     ("curve", curve_of),

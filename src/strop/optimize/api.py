@@ -16,7 +16,7 @@ from strop.machine import machine
 from strop.model.load import Source, load_model
 from strop.model.model import Model
 from strop.model.preprocess import Preprocess
-from strop.optimize.accuracy import AgreementJudge, Judge, MetricJudge
+from strop.optimize.accuracy import AgreementJudge, Judge, MetricJudge, prepare_judge
 from strop.optimize.budget import Budget, parse_seconds
 from strop.optimize.events import Listener, nobody
 from strop.optimize.job import Job
@@ -25,10 +25,11 @@ from strop.optimize.narrator import Narrator
 from strop.optimize.options import recorded_options, replay_words
 from strop.optimize.resume import continued_study, finished_trials, sweep
 from strop.optimize.samples import open_samples
-from strop.optimize.scoring import DecodeSource, LabelSource, MetricSource, choose_scoring
+from strop.optimize.scoring import DecodeSource, GroupSource, LabelSource, MetricSource, choose_scoring
 from strop.optimize.search import BASELINE_ENGINE, search
 from strop.optimize.study import Study
 from strop.quality.contract import DataSet
+from strop.quality.data_range import check_range
 
 SCHEMA = "strop.optimize/1"
 DEFAULT_MAX_DROP = "1%"
@@ -51,6 +52,8 @@ def optimize(
     data: object = None,
     *,
     task: object = None,
+    expect: str | float | None = None,
+    groups: GroupSource | None = None,
     labels: LabelSource | None = None,
     metric: MetricSource | None = None,
     max_drop: str | float | None = None,
@@ -75,7 +78,9 @@ def optimize(
 
     model: what `load_model` takes (a path, bytes, an `onnx.ModelProto`); data: a path or object that gives the
     model's inputs (see `strop.quality.data`), with labels in it, or in `labels`; or else task: what makes several
-    calls a sample (see `strop.quality.task`), an object, a class, or `"file.py:Task"`. metric: `top1`, `cer`, ...
+    calls a sample (see `strop.quality.task`), an object, a class, or `"file.py:Task"`. expect: the figure the baseline
+    is known for (`"71.9%"`); where it does not come out, nothing is searched. groups: a group for each sample, for the
+    worst slice. metric: `top1`, `cer`, ...
     (default: `top1` for whole-number labels, `cer` for text). max_drop: the largest loss of the metric, `"1%"` or
     0.01 (the default), in the metric's unit, or with `relative` as a share of the baseline. Without labels:
     min_agreement, the least share of samples whose top answer stays (default 0.99). budget: seconds or `"3m"` for
@@ -145,8 +150,11 @@ def optimize(
     try:
         for name, fact in kept.items():
             study.fact(name, fact)
+        prepare_judge(judge, opened, expect=expect, groups=groups)
         replay = replay_words(study.path, kept["options"])
-        narrator = Narrator(study, limit, on_event, command, replay, [*loaded.warnings, *opened.notes])
+        warnings = [*loaded.warnings, *opened.notes, *check_range(loaded, opened)]
+        narrator = Narrator(study, limit, on_event, command, replay, warnings)
+        judge.tell = narrator.stage
         job = Job(
             loaded,
             opened,

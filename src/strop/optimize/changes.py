@@ -1,11 +1,13 @@
-"""After the confirmation: which predictions changed, and which class or group lost most, on the samples that confirmed."""
+"""After the confirmation: which predictions changed, and which class or group lost most, on the same samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from strop.optimize.afterwards import Confirmed
-from strop.optimize.job import Job
+if TYPE_CHECKING:
+    from strop.optimize.afterwards import Confirmed
+    from strop.optimize.job import Job
 
 
 def flips_step(job: Job, confirmed: Confirmed) -> Mapping[str, object] | None:

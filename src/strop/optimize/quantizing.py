@@ -12,6 +12,7 @@ from strop.model.load import load_model
 from strop.optimize.events import Event, Listener, nobody
 from strop.quality.agreement import agreement
 from strop.quality.data import open_data
+from strop.quality.data_range import check_range
 from strop.quality.split import evenly_spread
 from strop.quantize.quantize import quantize_model
 from strop.quantize.sanity import check_sanity
@@ -50,7 +51,7 @@ def quantize_to_file(
         closing(compile_model(quantized.model, engine=CHECKING_ENGINE)) as after,
     ):
         agreeing = agreement(before, after, compared)
-    warnings = [*model.warnings, *quantized.report.warnings]
+    warnings = [*model.warnings, *quantized.report.warnings, *check_range(model, opened)]
     if not verdict.ok:
         warnings.append(f"the INT8 model fails its sanity check: {verdict.reason}")
     return {

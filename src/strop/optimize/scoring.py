@@ -13,7 +13,10 @@ from strop.optimize.limits import parse_drop
 from strop.quality.contract import DataSet, Decode, MetricFactory
 from strop.quality.decoders.identity import identity
 from strop.quality.defaults import choose_quality
+from strop.quality.groups import GroupSource
 from strop.quality.task import TaskData
+
+__all__ = ["DecodeSource", "GroupSource", "LabelSource", "MetricSource", "Scoring", "choose_scoring"]
 
 LabelSource = str | Path | Sequence[object] | np.ndarray
 """Labels as users give them: a file, or one value a sample."""

@@ -199,6 +199,10 @@ def _plan(job: Job, noise: str) -> Shares:
             f"only {shares.confirmation} labelled samples confirm: below {FEW_LABELS}, a loss of a point can hardly be "
             "told from luck"
         )
+    needed = job.judge.plan(shares.confirmation)
+    if needed is not None:
+        job.study.fact("sample_plan", needed.to_json())
+        job.narrator.decide(needed.words)
     if shares.overlap:
         job.narrator.warn(f"only {len(job.data)} samples: the same ones calibrate, choose and confirm, which flatters")
     return shares

@@ -177,7 +177,7 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, share: floa
         doubtful = any(check.met is None for check in checks)
         if quantized_here(job, spec.precision):
             job.narrator.progress(f"accuracy of {spec.label}")
-            judged = job.judge.judge(job.baseline.contender.remote, challenger.remote, choosing)
+            judged = job.judge.judge(job.baseline.contender.remote, challenger.remote, choosing, early=True)
             result = replace(result, accuracy=judged.details)
             if judged.hopeless:
                 return replace(result, status="dropped", reason=f"faster, but {judged.words}")

@@ -199,6 +199,35 @@ def verify_table(document: Document) -> Table:
     return pairs_table(f"{b} against {a}, {document['n']} samples", rows)
 
 
+def flips_table(flips: Document, most: int = 10) -> Table:
+    """Returns the samples whose prediction changed, the losses first."""
+    shown = flips["rows"][:most]
+    columns = list(dict.fromkeys(name for row in shown for name in row))
+    title = "changed predictions" + (f", the first {most} of {flips['total']}" if flips["total"] > most else "")
+    table = _table(title, [name.replace("_", " ") for name in columns], left=range(len(columns)))
+    for row in shown:
+        _add(
+            table, *(number(row.get(name)) if isinstance(row.get(name), float) else _cut(row, name) for name in columns)
+        )
+    return table
+
+
+def verify_notes(document: Document) -> list[str]:
+    """Returns what else `strop verify` found, a line each: flips, the worst slice, how many samples would certify."""
+    lines = [document["flips"]["words"]]
+    for name in ("slices", "sample_plan"):
+        if document.get(name):
+            lines.append(document[name]["words"])
+    if document.get("stopped_early"):
+        lines.append("stopped early: these samples prove it")
+    return lines
+
+
+def _cut(row: Document, name: str) -> str:
+    value = row.get(name)
+    return DASH if value is None else str(value)[:60]
+
+
 def inspect_tables(document: Document) -> list[Table]:
     """Returns the tables of `strop inspect`: the model, its operators, what to know."""
     facts: dict[str, object] = {
