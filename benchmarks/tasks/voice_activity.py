@@ -10,7 +10,6 @@ the targets are the original model's own decisions.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +25,17 @@ class VoiceActivity:
     metric = "f1"
     name = "frames decided as by the original"
 
-    def samples(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields (sound, the original's decision for each frame)."""
-        original = _original()
-        generator = np.random.default_rng(0)
-        for _ in range(RECORDINGS):
-            sound = speech_like(generator, SECONDS)
-            yield sound, self.predict(original, sound)
+    def __init__(self, recordings: int = RECORDINGS):
+        self.recordings = recordings
+        self._made: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def samples(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns (sound, the original's decision for each frame), worked out once."""
+        if not self._made:
+            original, generator = _original(), np.random.default_rng(0)
+            sounds = [speech_like(generator, SECONDS) for _ in range(self.recordings)]
+            self._made = [(sound, self.predict(original, sound)) for sound in sounds]
+        return self._made
 
     def predict(self, run, sample: np.ndarray) -> np.ndarray:
         """Returns 0 or 1 for each frame."""

@@ -21,6 +21,10 @@ from strop.quality.sequential import evaluate_early
 from strop.quality.slices import slices_report
 
 
+def _nobody(words: str) -> None:
+    """Hears nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What a judge says of a candidate: within the limit or not, in words, with the figures.
@@ -94,7 +98,7 @@ class MetricJudge:
     scoring: Scoring
     groups: Mapping[str, str] | None = None
     expected: float | None = None
-    tell: Callable[[str], None] = lambda words: None
+    tell: Callable[[str], None] = field(default=_nobody)
     needs_labels: bool = True
     _compared: tuple[Evaluation, Evaluation] | None = None
     _baselines: dict[str, Evaluation] = field(default_factory=dict)
@@ -177,7 +181,7 @@ class AgreementJudge:
     """Without labels: how often the candidate's top answer is the original's, and how far its outputs are off."""
 
     least: float
-    tell: Callable[[str], None] = lambda words: None
+    tell: Callable[[str], None] = field(default=_nobody)
     needs_labels: bool = False
     _compared: AgreementReport | None = None
 

@@ -18,4 +18,10 @@ def compact(value: object) -> object:
         return value.item()
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if (
+        isinstance(value, (list, tuple))
+        and len(value) <= LARGEST_KEPT
+        and all(isinstance(item, (str, int, float)) for item in value)
+    ):
+        return tuple(value)
     return f"{type(value).__name__} {fingerprint_of(value)}"

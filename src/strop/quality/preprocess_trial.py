@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from strop.measure.estimate import Estimate
 from strop.model.preprocess import PRESETS, Preprocess
@@ -68,7 +69,7 @@ def try_preprocessing(
 
     def tried(name: str, preprocess: Preprocess, count: int) -> Tried:
         on_try(f"preprocessing {name} on {min(count, len(data))} samples")
-        found = evaluate(run, evenly_spread(data, count).with_preprocess(preprocess), decode=decode, metric=metric)
+        found = evaluate(run, evenly_spread(data.with_preprocess(preprocess), count), decode=decode, metric=metric)
         return Tried(name, preprocess, found.value, near_chance(found))
 
     rows = [tried(name, preprocess, FIRST_SAMPLES) for name, preprocess in variants(data.preprocess).items()]
@@ -91,7 +92,7 @@ def variants(base: Preprocess) -> dict[str, Preprocess]:
         ['imagenet, RGB', 'imagenet, BGR', 'imagenet 0..255, RGB']
     """
     found: dict[str, Preprocess] = {}
-    orders = ("GRAY",) if base.channels == "GRAY" else ("RGB", "BGR")
+    orders: tuple[Literal["RGB", "BGR", "GRAY"], ...] = ("GRAY",) if base.channels == "GRAY" else ("RGB", "BGR")
     for name, text in PRESETS.items():
         preset = Preprocess.parse(text)
         if base.channels == "GRAY" and len(preset.mean) > 1:
@@ -103,7 +104,6 @@ def variants(base: Preprocess) -> dict[str, Preprocess]:
             if suffix and not preset.mean:
                 continue  # raw255 is that already
             for order in orders:
-                channels = "GRAY" if order == "GRAY" else "RGB" if order == "RGB" else "BGR"
                 # A mean belongs to its colour: in BGR it is turned round, too.
                 turned = order == "BGR"
                 found[f"{name}{suffix}, {order}"] = replace(
@@ -111,6 +111,6 @@ def variants(base: Preprocess) -> dict[str, Preprocess]:
                     scale=scale,
                     mean=mean[::-1] if turned else mean,
                     std=std[::-1] if turned else std,
-                    channels=channels,
+                    channels=order,
                 )
     return found
