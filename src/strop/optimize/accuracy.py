@@ -71,9 +71,6 @@ class Judge(Protocol):
     def limit_words(self) -> str:
         """The limit, for the plan."""
 
-    tell: Callable[[str], None]
-    """Hears what is tried where the baseline is not what it should be."""
-
     def plan(self, samples: int) -> SamplePlan | None:
         """Returns how many samples would certify the limit, of which there are `samples`; None where none is known."""
 
@@ -98,7 +95,7 @@ class MetricJudge:
     scoring: Scoring
     groups: Mapping[str, str] | None = None
     expected: float | None = None
-    tell: Callable[[str], None] = field(default=_nobody)
+    tell: Callable[[str], None] | None = None
     needs_labels: bool = True
     _compared: tuple[Evaluation, Evaluation] | None = None
     _baselines: dict[str, Evaluation] = field(default_factory=dict)
@@ -112,7 +109,7 @@ class MetricJudge:
     def baseline(self, run: Run, data: DataSet) -> BaselineFinding:
         """Evaluates the baseline; raises LimitError where it is no better than guessing, or not as good as expected."""
         found = self._baseline(run, data)
-        check_reproduced(found, run, data, self.scoring, expected=self.expected, tell=self.tell)
+        check_reproduced(found, run, data, self.scoring, expected=self.expected, tell=self.tell or _nobody)
         return BaselineFinding(f"baseline {describe(found)}", found.to_json(), near_chance(found))
 
     def judge(self, baseline: Run, candidate: Run, data: DataSet, *, early: bool = False) -> Judgement:
@@ -181,7 +178,6 @@ class AgreementJudge:
     """Without labels: how often the candidate's top answer is the original's, and how far its outputs are off."""
 
     least: float
-    tell: Callable[[str], None] = field(default=_nobody)
     needs_labels: bool = False
     _compared: AgreementReport | None = None
 
@@ -217,9 +213,19 @@ class AgreementJudge:
 
 
 def prepare_judge(
-    judge: Judge, data: DataSet, *, expect: str | float | None = None, groups: GroupSource | None = None
+    judge: Judge,
+    data: DataSet,
+    *,
+    expect: str | float | None = None,
+    groups: GroupSource | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Tells a judge what its baseline is known for, and the samples' groups; both need labels (else UsageError)."""
+    """Tells a judge what its baseline is known for, the samples' groups, and who hears what it tries.
+
+    The first two need labels (else UsageError).
+    """
+    if isinstance(judge, MetricJudge) and tell is not None:
+        judge.tell = tell
     given = {"--expect": expect, "--groups": groups}
     named = next((name for name, value in given.items() if value is not None), None)
     if named is None:

@@ -110,6 +110,7 @@ def optimize(
         data, inputs=loaded.inputs, original=loaded, stack=stack, labels=labels, preprocess=preprocess, task=task
     )
     judge = judge_of(loaded, opened, decode, metric, max_drop, relative, min_agreement)
+    prepare_judge(judge, opened, expect=expect, groups=groups)
     searched = _engines(engines)
     path = Path(output) if output is not None else Path(f"{loaded.name}.strop")
     facts: dict[str, Any] = {
@@ -150,11 +151,10 @@ def optimize(
     try:
         for name, fact in kept.items():
             study.fact(name, fact)
-        prepare_judge(judge, opened, expect=expect, groups=groups)
         replay = replay_words(study.path, kept["options"])
         warnings = [*loaded.warnings, *opened.notes, *check_range(loaded, opened)]
         narrator = Narrator(study, limit, on_event, command, replay, warnings)
-        judge.tell = narrator.stage
+        prepare_judge(judge, opened, tell=narrator.stage)
         job = Job(
             loaded,
             opened,
