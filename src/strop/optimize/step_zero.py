@@ -108,8 +108,12 @@ def _advice(tried: list[Tried], now: Estimate, expected: float | None) -> str | 
     if not tried or tried[0].near_chance is not None:
         return None
     best = tried[0]
+    words = f'--preprocess "{best.preprocess}" gives {best.value.point:.4g} ({best.name})'
+    level = [row.name for row in tried[1:] if row.value.low <= best.value.point <= row.value.high]
+    if level:
+        named = "; ".join(level[:3]) + (f" and {len(level) - 3} more" if len(level) > 3 else "")
+        words += f"; on so few samples not told from it: {named}. Take what the training code did"
     if expected is not None and best.value.low <= expected <= best.value.high:
-        return f'--preprocess "{best.preprocess}" gives {best.value.point:.4g}, as expected'
-    if best.value.low <= now.high and now.low <= best.value.high:
-        return None
-    return f'--preprocess "{best.preprocess}" gives {best.value.point:.4g} ({best.name})'
+        return words
+    overlap = best.value.low <= now.high and now.low <= best.value.high
+    return None if overlap else words
