@@ -15,7 +15,7 @@ from strop.optimize.events import Event, Listener, nobody
 SCHEMA = "strop.optimize-folder/1"
 PLACE = "{model}"
 """Stands for the model's name in the options that name a file: --data data/{model}.npz."""
-NAMING = ("data", "task", "labels", "preprocess", "decode", "metric")
+NAMING = ("data", "task", "labels", "groups", "preprocess", "decode", "metric")
 
 
 def models_in(folder: Path) -> list[Path]:
