@@ -15,7 +15,7 @@ def test_a_model_of_other_inputs_than_its_baseline_says_what_both_take(tmp_path:
     path = tmp_path / "model.onnx"
     path.write_bytes(multilayer_perceptron().SerializeToString())
     sample = {"image": np.zeros((1, 3, 8, 8), np.float32)}
-    baseline = Baseline(tmp_path / "b", {}, {}, samples=(sample,), outputs=({},))
+    baseline = Baseline(tmp_path / "b", {}, {"inputs": []}, samples=(sample,), outputs=({},))
     with pytest.raises(ModelError) as caught:
         make_candidate(str(path), tmp_path, baseline=baseline, choice=EngineChoice(), timed=Timed())
     assert caught.value.code == "gate.other-model"

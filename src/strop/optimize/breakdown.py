@@ -7,6 +7,7 @@ every time and with fresh ones.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -44,11 +45,12 @@ from strop.optimize.breakdown_figures import (
 from strop.optimize.breakdown_model import MOST_FRESH, RUN, Arrays, ModelApplication, benchmark_both_ways
 from strop.optimize.engine_list import chosen_engine
 from strop.optimize.events import Event, Listener, nobody
+from strop.optimize.gate_candidate import is_bundle_file
 from strop.optimize.sample_inputs import inputs_for
 from strop.quality.data import open_data
 from strop.quality.decoders.registry import get_decoder
 from strop.quality.plugin import is_plugin, load_plugin, load_with_sibling, running
-from strop.runtime.load import load
+from strop.runtime.load import LoadedModel, load
 
 SCHEMA = "strop.breakdown/1"
 DEFAULT_SECONDS = 5.0
@@ -172,6 +174,13 @@ class _Opened:
 
 def _of_application(target: str, data: str | None, opened: _Opened | None, run: str) -> Subject:
     application, items = load_with_sibling(target, "items")
+    if inspect.iscoroutinefunction(application):
+        raise DataError(
+            "data.plugin",
+            "the application is a coroutine, which a call only makes and does not run",
+            where=target,
+            hint="write def app(item): asyncio.run(...), with the stages inside",
+        )
     if not callable(application):
         raise DataError(
             "data.plugin",
@@ -205,6 +214,8 @@ def _of_model(
             got=target,
             hint="--data FOLDER --preprocess imagenet, --data x.npz, or name an application: file.py:app",
         )
+    if preprocess is None and isinstance(compiled, LoadedModel):
+        preprocess = compiled.manifest["preprocess"]
     opened = open_data(data, inputs=compiled.inputs, preprocess=preprocess)
     application = ModelApplication(compiled, opened, None if decode is None else get_decoder(decode))
     samples = tuple(sample.inputs for sample in islice(iter(opened), MOST_FRESH))
@@ -243,7 +254,7 @@ def _items_of(data: str) -> object:
 
 
 def _open(model: str, engine: str, threads: int | None) -> _Opened:
-    if model.endswith(".strop"):
+    if is_bundle_file(model):
         if engine != "auto":
             raise UsageError(
                 "usage.bad-option", "a bundle has its engine in it", got=engine, hint="leave --engine away"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from strop.loader import open_bundle
 from strop.loader.format import MAGIC
 from strop.measure.clock import timestamp
 from strop.model.load import load_model
+from strop.model.model import Model
 from strop.model.preprocess import Preprocess
 from strop.model.specs import TensorSpec
 from strop.optimize.baseline import MOST_SAMPLES, Arrays, Baseline
@@ -89,7 +90,7 @@ def make_candidate(
     Samples are the user's, else the baseline's, else those in the bundle's self-test, else random ones.
     Raises ModelError `gate.other-model` where the baseline's samples are not for this model.
     """
-    if _is_bundle(model):
+    if is_bundle_file(model):
         if choice.is_given or shapes:
             raise UsageError(
                 "usage.bad-option",
@@ -99,12 +100,15 @@ def make_candidate(
             )
         with open_bundle(model) as bundle:
             manifest = bundle.manifest
-            samples = _given(timed, _specs(manifest)) or _of_baseline(baseline, _specs(manifest), model)
+            known = replace(timed, preprocess=timed.preprocess or manifest["preprocess"])
+            samples = _given(known, _specs(manifest)) or _of_baseline(baseline, _specs(manifest), model)
             if not samples:
                 vector = manifest["tests"]["vectors"][0]["inputs"]
                 samples = ({name: bundle.array(member).copy() for name, member in vector.items()},)
         return Candidate(Path(model), manifest, samples)
     loaded = load_model(model, shapes=shapes)
+    if baseline is not None and not shapes:
+        loaded = _with_shapes_of(baseline, loaded, model)
     samples = _given(timed, loaded.inputs) or _of_baseline(baseline, loaded.inputs, model)
     samples = samples or (inputs_for(loaded, None),)
     if choice.is_given or baseline is None:
@@ -131,7 +135,8 @@ def make_candidate(
         return Candidate(path, bundle.manifest, samples)
 
 
-def _is_bundle(model: str) -> bool:
+def is_bundle_file(model: str) -> bool:
+    """Whether the file begins as a bundle does, whatever it is called."""
     try:
         with Path(model).open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -172,6 +177,17 @@ def _of_baseline(baseline: Baseline | None, inputs: tuple[TensorSpec, ...], mode
                 hint="if that is meant, accept it as the new baseline: --update; or give --input that fits both",
             )
     return baseline.samples
+
+
+def _with_shapes_of(baseline: Baseline, loaded: Model, model: str) -> Model:
+    """Returns the model with the sizes that were fixed for the baseline where its own are free: `--shape` said so."""
+    fixed = {
+        spec["name"]: spec["shape"]
+        for spec in baseline.manifest["inputs"]
+        if all(isinstance(size, int) for size in spec["shape"])
+    }
+    free = {spec.name: fixed[spec.name] for spec in loaded.inputs if not spec.is_static and spec.name in fixed}
+    return load_model(model, shapes=free) if free else loaded
 
 
 def _fits(array: np.ndarray, spec: TensorSpec) -> bool:

@@ -170,10 +170,15 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_what_cannot_be_run_says_what_to_do(tmp_path: Path) -> None:
-    path = write(tmp_path, "app = 3\ndef lonely(item): pass\ndef broken(item): raise ValueError('no')\n")
+    path = write(
+        tmp_path,
+        "async def later(item): pass\napp = 3\ndef lonely(item): pass\ndef broken(item): raise ValueError('no')\n",
+    )
     with pytest.raises(DataError) as caught:
         breakdown(f"{path}:app")
     assert caught.value.code == "data.plugin"
+    with pytest.raises(DataError, match="coroutine"):
+        breakdown(f"{path}:later")
     with pytest.raises(UsageError) as refused:
         breakdown(f"{path}:lonely")
     assert "items()" in refused.value.hint

@@ -276,6 +276,21 @@ def test_a_model_of_other_inputs_is_told_apart(model: str, baseline: Path, tmp_p
     update_baseline(str(other), baseline, open_new=opener(Side()), clock=Clock(), timed=Timed())
 
 
+def test_sizes_fixed_for_the_baseline_stay_fixed(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "fixed.baseline"
+    update_baseline(model, path, shapes={"x": (3, 16)}, open_new=opener(Side()), clock=Clock())
+    assert read_baseline(path).samples[0]["x"].shape == (3, 16)
+    seen: list[Any] = []
+
+    def open_new(path: Path, samples: Sequence[object]) -> Side:
+        with open_bundle(path) as bundle:
+            seen.append(bundle.manifest["inputs"][0]["shape"])
+        return Side()
+
+    gate(model, path, open_old=opener(Side()), open_new=open_new, clock=Clock())  # type: ignore[arg-type]
+    assert seen[0] == [3, 16]
+
+
 def test_data_are_timed_evenly_spread(model: str, baseline: Path, tmp_path: Path) -> None:
     rows = np.arange(10, dtype=np.float32)[:, None] * np.ones((1, 16), np.float32)
     np.save(tmp_path / "x.npy", rows)
