@@ -18,7 +18,7 @@ from typing import Any
 from strop import __version__
 from strop.engines.registry import get_engine
 from strop.engines.remote import RemoteModel
-from strop.errors import BundleError, EngineError, NotSupportedError, UsageError, WorkerError
+from strop.errors import BundleError, EngineError, ModelError, NotSupportedError, UsageError, WorkerError
 from strop.machine import machine
 from strop.measure.clock import SYSTEM, Clock, timestamp
 from strop.measure.comparison import compare_blocks
@@ -143,14 +143,24 @@ def update_baseline(
     timed, choice = timed or Timed(), choice or EngineChoice()
     with TemporaryDirectory(prefix="strop-") as folder:
         on_event(Event("stage", "prepare the new form"))
+
+        def prepared(reuse_samples: bool) -> Candidate:
+            return make_candidate(
+                model,
+                Path(folder),
+                baseline=old,
+                choice=choice,
+                timed=timed,
+                shapes=shapes,
+                reuse_samples=reuse_samples,
+            )
+
         try:
-            candidate = make_candidate(model, Path(folder), baseline=old, choice=choice, timed=timed, shapes=shapes)
-        except (BundleError, UsageError, NotSupportedError):
-            raise
-        except Exception as error:
-            if old is None or getattr(error, "code", "") != "gate.other-model":
+            candidate = prepared(True)
+        except ModelError as error:
+            if error.code != "gate.other-model":
                 raise
-            candidate = make_candidate(model, Path(folder), baseline=None, choice=choice, timed=timed, shapes=shapes)
+            candidate = prepared(False)  # a model of other inputs: engine and settings stay, samples are new
         on_event(Event("stage", f"measure {candidate.engine} against probe kernels"))
         with open_new(candidate.path, candidate.samples) as remote:
             outputs = [remote(sample) for sample in candidate.samples]

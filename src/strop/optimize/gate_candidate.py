@@ -84,12 +84,14 @@ def make_candidate(
     choice: EngineChoice,
     timed: Timed,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    reuse_samples: bool = True,
 ) -> Candidate:
     """Returns the model in the file `model`, packed into `folder` where it is no bundle yet.
 
-    Samples are the user's, else the baseline's, else those in the bundle's self-test, else random ones.
+    Samples are the user's, else the baseline's (reuse_samples), else those in the bundle's self-test, else random ones.
     Raises ModelError `gate.other-model` where the baseline's samples are not for this model.
     """
+    reused = baseline if reuse_samples else None
     if is_bundle_file(model):
         if choice.is_given or shapes:
             raise UsageError(
@@ -101,15 +103,15 @@ def make_candidate(
         with open_bundle(model) as bundle:
             manifest = bundle.manifest
             known = replace(timed, preprocess=timed.preprocess or manifest["preprocess"])
-            samples = _given(known, _specs(manifest)) or _of_baseline(baseline, _specs(manifest), model)
+            samples = _given(known, _specs(manifest)) or _of_baseline(reused, _specs(manifest), model)
             if not samples:
                 vector = manifest["tests"]["vectors"][0]["inputs"]
                 samples = ({name: bundle.array(member).copy() for name, member in vector.items()},)
         return Candidate(Path(model), manifest, samples)
     loaded = load_model(model, shapes=shapes)
-    if baseline is not None and not shapes:
-        loaded = _with_shapes_of(baseline, loaded, model)
-    samples = _given(timed, loaded.inputs) or _of_baseline(baseline, loaded.inputs, model)
+    if reused is not None and not shapes:
+        loaded = _with_shapes_of(reused, loaded, model)
+    samples = _given(timed, loaded.inputs) or _of_baseline(reused, loaded.inputs, model)
     samples = samples or (inputs_for(loaded, None),)
     if choice.is_given or baseline is None:
         engines, settings = chosen_engine(

@@ -274,6 +274,8 @@ def test_a_model_of_other_inputs_is_told_apart(model: str, baseline: Path, tmp_p
     assert caught.value.code == "gate.other-model"
     assert "--update" in caught.value.hint
     update_baseline(str(other), baseline, open_new=opener(Side()), clock=Clock(), timed=Timed())
+    assert read_baseline(baseline).manifest["engine"]["name"] == "onnxruntime"
+    assert read_baseline(baseline).samples[0]["x"].shape[1:] == (3, 16, 16)
 
 
 def test_sizes_fixed_for_the_baseline_stay_fixed(model: str, tmp_path: Path) -> None:
