@@ -36,7 +36,7 @@ class Killing:
 
     def run(self, kind: str) -> int:
         """Runs the search, ends it in some way after a random time, checks what is left; returns its exit code."""
-        words = ["optimize", self.model.name, "--data", "data.npz", "--max-drop", "50%", "--budget", "45s"]
+        words = ["optimize", self.model.name, "--data", "data.npz", "--max-drop", "50%", "--budget", "20s"]
         words += ["--engines", "onnxruntime,openvino", "-o", "out.strop"]
         process = subprocess.Popen(
             [sys.executable, "-m", "strop.cli", *words, *(["--resume"] if self.study.exists() else [])],

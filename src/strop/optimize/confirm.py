@@ -45,13 +45,13 @@ def confirm_best(job: Job, data: DataSet) -> Confirmed:
         while True:
             form = job.best
             spare = job.budget.remaining - job.shortest_confirmation
-            data = fit_to_time(data, job.sample_seconds, spare)
-            job.narrator.stage(f"confirm {form.spec.label} on {len(data)} samples, in fresh processes")
+            fitting = fit_to_time(data, job.sample_seconds, spare)
+            job.narrator.stage(f"confirm {form.spec.label} on {len(fitting)} samples, in fresh processes")
             try:
                 if refused and spare < 0 and form is not job.baseline:
                     raise LimitError("limit.budget", "no time is left to confirm it", hint="give a larger --budget")
                 job.write(form, candidate, {"decisions": job.study.decisions()})
-                found = _confirm_once_more(job, form, candidate, data)
+                found = _confirm_once_more(job, form, candidate, fitting)
                 reason = found.why_not()
             except StropError as error:
                 if form is job.baseline:
@@ -65,6 +65,7 @@ def confirm_best(job: Job, data: DataSet) -> Confirmed:
         for check in found.limits_after:
             job.narrator.decide(f"confirmed {form.spec.label}: {check.words}", key="confirmation")
         report = found.to_json() | _first_inferences(job, candidate) | {"not_confirmed": refused}
+        report["samples"] = len(fitting)
         try:
             job.study.fact("confirmation", report)
             job.study.add_samples(form.spec.key, found.samples)
@@ -82,7 +83,7 @@ def confirm_best(job: Job, data: DataSet) -> Confirmed:
                 got=error.strerror,
                 hint="write to a name that is no folder, where you may create files (-o)",
             ) from error
-        return Confirmed(form, job.output, data, report)
+        return Confirmed(form, job.output, fitting, report)
     finally:
         candidate.unlink(missing_ok=True)
 

@@ -28,7 +28,7 @@ from strop.optimize.samples import open_samples
 from strop.optimize.study import Study, read_study
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
-from strop.quality.split import split
+from strop.quality.split import evenly_spread, split
 from strop.runtime.remote import open_remote_bundle
 
 SCHEMA = "strop.replay/1"
@@ -253,7 +253,9 @@ def _confirmation(work: _Replay, seconds: float) -> dict[str, Any]:
     before = work.open(TrialSpec.from_json(work.trials[0]["trial"]))
     after = work.open_bundle(path, work.spec_labelled(label))
     new = _raced(work, before, after, seconds)
-    new["accuracy"] = dict(work.judge.judge(before.remote, after.remote, work.samples("confirmation")).details)
+    samples = work.samples("confirmation")
+    samples = evenly_spread(samples, int(recorded.get("samples", len(samples))))
+    new["accuracy"] = dict(work.judge.judge(before.remote, after.remote, samples).details)
     return {"id": CONFIRMATION, "label": label, "bundle": str(path), "old": old, "new": new, **_verdict(old, new)}
 
 
