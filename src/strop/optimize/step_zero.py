@@ -26,8 +26,8 @@ def parse_expected(text: str | float, *, is_fraction: bool) -> float:
     """Returns the figure that `71.9%` or `0.719` states, in the metric's unit.
 
     Example:
-        >>> parse_expected("71.9%", is_fraction=True)
-        0.719
+        >>> parse_expected("72%", is_fraction=True)
+        0.72
     """
     written = str(text).strip()
     try:

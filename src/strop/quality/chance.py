@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from strop.errors import LimitError
 from strop.measure.statistics import proportion
 from strop.quality.evaluate import Evaluation
 
+_BEST_CONSTANTS: Mapping[str, tuple[str, Callable[[np.ndarray], float]]] = {
+    "mse": ("mean", lambda truth: float(np.var(truth))),
+    "rmse": ("mean", lambda truth: float(np.std(truth))),
+    "mae": ("median", lambda truth: float(np.abs(truth - np.median(truth)).mean())),
+}
+"""The number that is best where nothing is known, and its error."""
+LEAST_CORRELATION = 0.2
+"""Below this, and not surely above 0, a correlation says that outputs and labels have nothing to do with each other."""
 _ERROR_RATES = {"cer": "characters", "wer": "words"}
 GUESSING_ERROR_RATE = 0.9
 """A character or word error rate from here on says that the text is not read at all."""
@@ -30,7 +38,9 @@ def near_chance(
     Classes (top1, top5, accuracy): guessing is the better of drawing a class and always naming the most frequent one
     (each sample judged by the others' frequencies). The model is near chance when its share of hits is not above that
     by a one-sided test at 5 %, and its upper bound stays below halfway between guessing and perfect; or when it gives
-    one answer to everything. cer, wer: from 0.9 on. mse: not below the variance of the labels. cosine: not above 0.
+    one answer to everything. cer, wer: from 0.9 on. mse, rmse, mae: not below what always naming the labels' mean or
+    median gives. cosine: not above 0. Correlations: below 0.2, and not surely above 0. F1, precision, recall: one
+    answer to everything. Boxes and pixels: nothing found at all.
 
     targets: the evaluation's own unless given; classes: what the model's output says unless given.
     """
@@ -43,8 +53,15 @@ def near_chance(
         if rate >= GUESSING_ERROR_RATE:
             return f"{name} is {rate:.2f}: hardly any of the {_ERROR_RATES[name]} are read"
         return None
-    if name == "mse":
-        return _near_mean(evaluation, truth)
+    if name in _BEST_CONSTANTS:
+        return _near_constant(evaluation, truth)
+    if name in ("pearson", "spearman"):
+        value = evaluation.value
+        return f"{name} is {value.point:.2f}: about 0" if value.low <= 0 and value.point < LEAST_CORRELATION else None
+    if name in ("map", "map50", "voc_map", "miou"):
+        return f"{name} is 0: nothing is found" if evaluation.value.point == 0 else None
+    if name.removesuffix("_macro") in ("f1", "precision", "recall"):
+        return _one_answer(list(evaluation.predictions), truth)
     if name == "cosine":
         return None if evaluation.value.low > 0 else "the outputs do not point where the labels do (cosine about 0)"
     if name in ("top1", "top5", "accuracy") and _are_classes(truth) and evaluation.rows is not None:
@@ -68,8 +85,9 @@ def refuse_near_chance(evaluation: Evaluation) -> None:
 def _near_guess(evaluation: Evaluation, truth: list[object], classes: int | None) -> str | None:
     assert evaluation.rows is not None
     answers = [_first(prediction) for prediction in evaluation.predictions]
-    if len(set(answers)) == 1 and len(set(truth)) > 1 and len(truth) >= FEWEST_FOR_CONSTANT:
-        return f"the model answers {answers[0]} to all {len(truth)} samples"
+    constant = _one_answer(answers, truth)
+    if constant is not None:
+        return constant
     hits, n = int(evaluation.rows[:, 0].sum()), evaluation.n
     count = 5 if evaluation.metric.name == "top5" else 1
     known = max(classes or 0, len(set(truth)) if classes is None else 0, 2)
@@ -122,13 +140,21 @@ def _shift(answers: list[object], truth: list[object], hits: int) -> str:
     return ""
 
 
-def _near_mean(evaluation: Evaluation, truth: list[object]) -> str | None:
+def _one_answer(answers: list[object], truth: list[object]) -> str | None:
+    if len(set(map(str, answers))) == 1 and len(set(map(str, truth))) > 1 and len(truth) >= FEWEST_FOR_CONSTANT:
+        return f"the model answers {answers[0]} to all {len(truth)} samples"
+    return None
+
+
+def _near_constant(evaluation: Evaluation, truth: list[object]) -> str | None:
     if not all(isinstance(target, (int, float)) for target in truth) or len(truth) < FEWEST_FOR_CONSTANT:
         return None
-    variance = float(np.var(np.array(truth, dtype=float)))
-    if variance == 0 or evaluation.value.point < variance:
+    what, error_of = _BEST_CONSTANTS[evaluation.metric.name]
+    error = float(error_of(np.array(truth, dtype=float)))
+    if error == 0 or evaluation.value.point < error:
         return None
-    return f"mse is {evaluation.value.point:.3g}, always naming the labels' mean gives {variance:.3g}"
+    name, value = evaluation.metric.name, evaluation.value.point
+    return f"{name} is {value:.3g}, always naming the labels' {what} gives {error:.3g}"
 
 
 def _first(prediction: object) -> object:

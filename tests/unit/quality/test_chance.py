@@ -119,3 +119,33 @@ def test_a_refusal_names_preprocessing_and_label_order() -> None:
     assert caught.value.code == "quality.near-chance" and caught.value.exit_code == 1
     assert "preprocessing or the order of the labels" in caught.value.hint
     refuse_near_chance(_classified(labels, labels, 10))
+
+
+def test_numbers_that_follow_the_labels_are_better_than_their_mean() -> None:
+    generator = np.random.default_rng(3)
+    labels = generator.normal(size=40).tolist()
+    near, noise = [label + 0.1 for label in labels], generator.normal(size=40).tolist()
+    for metric, words in (("rmse", "mean"), ("mae", "median"), ("pearson", "about 0"), ("spearman", "about 0")):
+        assert near_chance(_answers(near, labels, metric)) is None
+        reason = near_chance(_answers(noise, labels, metric))
+        assert reason is not None and words in reason
+
+
+def test_one_answer_to_everything_is_guessing_under_f1_too() -> None:
+    labels = [0, 1] * 10
+    assert near_chance(_answers(labels, labels, "f1")) is None
+    assert "answers 0 to all 20" in str(near_chance(_answers([0] * 20, labels, "f1")))
+    # arrays whose first elements are alike are no constant answer
+    frames = [np.array([0, label, 1]) for label in labels]
+    data = open_data(np.zeros((20, 1), np.float32), inputs=(TensorSpec("x", "float32", (None, 1)),), labels=frames)
+    remaining = iter(frames)
+    found = evaluate(lambda i: i, data, decode=lambda o, i: next(remaining), metric=get_metric("f1"))
+    assert near_chance(found) is None
+
+
+def test_boxes_that_find_nothing_are_guessing() -> None:
+    target = {"boxes": [[0, 0, 1, 1]], "classes": [0]}
+    data = open_data([(np.zeros((1, 1), np.float32), target)], inputs=(TensorSpec("x", "float32", (None, 1)),))
+    none = evaluate(lambda i: i, data, decode=lambda o, i: None, metric=get_metric("map"))
+    found = evaluate(lambda i: i, data, decode=lambda o, i: target | {"scores": [0.9]}, metric=get_metric("map"))
+    assert near_chance(found) is None and near_chance(none) is not None
