@@ -18,6 +18,7 @@ COMMANDS = (
     "optimize",
     "report",
     "replay",
+    "advise",
     "compare",
     "benchmark",
     "quantize",

@@ -32,7 +32,7 @@ from strop.quantize.scales import choose_scales, source
 DEFAULT_SAMPLES = 300
 FEW_SAMPLES = 50
 
-_DOT_PRODUCT_FLAGS = frozenset(["avx512_vnni", "avx_vnni", "amx_int8", "asimddp"])
+DOT_PRODUCT_FLAGS = frozenset(["avx512_vnni", "avx_vnni", "amx_int8", "asimddp"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _require_something(placement: Placement, model: Model) -> None:
 def _seven_bits(graph: onnx_ir.Model, placement: Placement, config: QuantizeConfig) -> frozenset[str]:
     choice = config.reduce_range
     if choice == "auto":
-        choice = "no" if _DOT_PRODUCT_FLAGS & set(machine().flags) else "all"
+        choice = "no" if DOT_PRODUCT_FLAGS & set(machine().flags) else "all"
     if choice == "first-layer":
         return frozenset(first_heavy(graph)) & frozenset(placement.heavy)
     return frozenset(placement.heavy) if choice == "all" else frozenset()

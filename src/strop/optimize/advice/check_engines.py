@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import numpy as np
+
 from strop.compiler.probe import attainable
 from strop.engines.contract import Settings
 from strop.engines.registry import engines
@@ -88,7 +90,10 @@ def check_first_inference(examination: Examination) -> None:
 def _bound(examination: Examination, single: RemoteModel, call: float) -> Bound:
     operations: float | None = None
     try:
+        # Calls and profile at the same moment: the machine may run at another speed by now than in the race.
+        around = single.block(PROFILE_REPEATS)
         rows = single.profile(examination.inputs, repeats=PROFILE_REPEATS)
+        call = float(np.median([*around, *single.block(PROFILE_REPEATS)]))
         together = sum(row.milliseconds for row in rows) / 1e3
         operations = together if 0 < together <= call else None  # the profile's own cost may exceed what it leaves
     except NotSupportedError as error:

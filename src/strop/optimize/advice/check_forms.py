@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from strop.compiler.probe import attainable
 from strop.engines.registry import engines
+from strop.engines.remote import RemoteModel
 from strop.errors import LimitError, StropError
 from strop.machine import machine
 from strop.measure.estimate import Speedup
@@ -21,7 +23,7 @@ from strop.optimize.advice.situation import SPARSE_SHARE, Int8Figure
 from strop.quality.contract import DataSet
 from strop.quality.data import open_data
 from strop.quality.split import evenly_spread
-from strop.quantize.config import config_for
+from strop.quantize.config import QuantizeConfig, config_for
 from strop.quantize.quantize import quantize_model
 
 RANDOM_SAMPLES = 4
@@ -32,6 +34,7 @@ JUDGED_SAMPLES = 200
 def check_baseline(examination: Examination) -> None:
     """Finds `baseline_words` and `near_chance`: what the model reaches on labelled data."""
     if examination.data is None or examination.judge is None or not examination.judge.needs_labels:
+        examination.miss("baseline", "no labelled data were given")
         return
     with ExitStack() as stack:
         remote = examination.open(stack, BASELINE)
@@ -41,7 +44,10 @@ def check_baseline(examination: Examination) -> None:
 
 
 def check_int8(examination: Examination) -> None:
-    """Finds `int8`: the prediction, noted before anything is quantized, then speed and, with data, accuracy."""
+    """Finds `int8`: the prediction, noted before anything is quantized, then speed and, with data, accuracy.
+
+    Each engine runs the form made for it; all race against float32 on the engine that is fastest with that.
+    """
     if examination.model.is_quantized or examination.int8_operators == 0:
         return
     rates, here = attainable(), machine()
@@ -49,32 +55,38 @@ def check_int8(examination: Examination) -> None:
     bound = examination.found.get("bound")
     busy = bound.operations / bound.call if bound is not None and bound.operations is not None else 1.0
     predicted = predict_int8(examination.int8_mac_share, rate, busy_share=busy)
-    engine = examination.best
-    examination.found["int8"] = Int8Figure(engine, predicted, rate, None)
-    data = _calibration(examination)
-    try:
-        form = quantize_model(examination.model, data, samples=len(data), config=config_for(engine)).model
-        with ExitStack() as stack:
-            before = examination.open(stack, engine)
-            after = examination.open(stack, engine, form)
-            speedup = examination.race({"f32": before, "int8": after})["int8"].speedup
-            count = len(data) if examination.data is not None else 0
-            figure = Int8Figure(engine, predicted, rate, speedup, count, len(examination.data or ()))
-            examination.found["int8"] = figure
-            if examination.data is not None and examination.judge is not None:
-                judged = examination.judge.judge(before, after, _few(examination, examination.data))
-                examination.found["int8"] = Int8Figure(
-                    engine,
-                    predicted,
-                    rate,
-                    speedup,
-                    count,
-                    len(examination.data),
-                    "kept" if judged.within else "lost",
-                    judged.words,
-                )
-    except StropError as error:
-        examination.not_measured["int8"] = error.in_a_line
+    found = Int8Figure(examination.best, predicted, rate, None)
+    examination.found["int8"] = found
+    data, forms = _calibration(examination), dict[QuantizeConfig, Model]()
+    with ExitStack() as stack:
+        before = examination.open(stack, examination.best)
+        remotes: dict[str, RemoteModel] = {}
+        for name in [one.name for one in examination.found["engines"] if one.speedup is not None or one.latency]:
+            try:
+                config = config_for(name)
+                if config not in forms:
+                    forms[config] = quantize_model(examination.model, data, samples=len(data), config=config).model
+                remotes[name] = examination.open(stack, name, forms[config])
+                remotes[name](examination.inputs)
+            except StropError as error:
+                remotes.pop(name, None)
+                examination.not_measured["int8"] = f"{name}: {error.in_a_line}"
+        if not remotes:
+            return
+        raced = examination.race({"f32": before, **remotes})
+        engine = max(remotes, key=lambda name: raced[name].speedup.ratio.point)
+        found = replace(found, engine=engine, speedup=raced[engine].speedup, against=examination.best)
+        if examination.data is not None:
+            found = replace(found, calibrated_on=len(data), available=len(examination.data))
+        examination.found["int8"] = found
+        if examination.data is None or examination.judge is None:
+            return
+        judged = examination.judge.judge(before, remotes[engine], _few(examination, examination.data))
+        examination.found["int8"] = replace(
+            found,
+            accuracy="kept" if judged.within else "lost",
+            accuracy_words=judged.words,
+        )
 
 
 def check_sparsity(examination: Examination) -> None:

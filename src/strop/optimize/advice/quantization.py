@@ -125,7 +125,8 @@ def _reason(situation: Situation, leaf: Leaf, progress: Progress) -> str:
         parts.append(f"predicted before quantizing: at most {int8.predicted:.2f} x")
     if int8 is not None and int8.speedup is not None:
         on = f"{int8.calibrated_on} of your samples" if int8.calibrated_on else "random inputs, so for speed only"
-        parts.append(f"measured on {int8.engine}: {times(int8.speedup)} (calibrated on {on})")
+        against = f" against float32 on {int8.against}" if int8.against else ""
+        parts.append(f"measured on {int8.engine}{against}: {times(int8.speedup)} (calibrated on {on})")
     else:
         parts.append(f"speed {situation.why_not('int8')}")
     if int8 is not None and int8.accuracy_words:

@@ -113,7 +113,9 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Int8Figure:
-    """INT8 on the engine it was tried on: predicted speed-up, then measured; and the accuracy, where data were given.
+    """INT8 on the engine that runs it fastest: predicted speed-up, then measured; accuracy, where data were given.
+
+    against: the engine that is fastest in float32, which the speed-up is against.
 
     rate: how many times as many 8-bit products as float products a second this CPU does; calibrated_on: how many of
     the user's samples, 0 for random ones (then nothing is known about accuracy); accuracy: "kept", "lost" or None.
@@ -127,6 +129,7 @@ class Int8Figure:
     available: int = 0
     accuracy: Literal["kept", "lost"] | None = None
     accuracy_words: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True)

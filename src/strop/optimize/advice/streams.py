@@ -29,6 +29,10 @@ def advise_on_streams(situation: Situation) -> list[Recommendation]:
                 benchmark_line(resources, measured.best, "--objective throughput"),
             )
         )
+    elif measured.streams.verdict is Verdict.CANNOT_TELL:
+        found.append(
+            Recommendation("streams.unclear", "know", "Whether streams give more cannot be told.", reason, evidence)
+        )
     else:
         found.append(
             Recommendation(
@@ -39,7 +43,7 @@ def advise_on_streams(situation: Situation) -> list[Recommendation]:
                 evidence,
             )
         )
-    if measured.synchronous is not None and measured.synchronous.verdict is not Verdict.FASTER:
+    if measured.synchronous is not None and measured.synchronous.verdict in (Verdict.SAME, Verdict.SLOWER):
         found.append(
             Recommendation(
                 "streams.synchronous",

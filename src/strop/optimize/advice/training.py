@@ -49,7 +49,7 @@ def advise_on_training(situation: Situation) -> list[Recommendation]:
     return [
         Recommendation(
             "training.later",
-            "do not",
+            "do not" if int8 is not None and int8.accuracy == "kept" else "know",
             "Do not train again yet: post-training quantization comes first, in minutes.",
             known,
             evidence,
