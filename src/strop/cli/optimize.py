@@ -70,6 +70,7 @@ def command(
     from strop.optimize.choices import checked_objective
     from strop.optimize.engine_list import split_engines
     from strop.optimize.several import exit_code, exit_code_of, optimize_folder
+    from strop.report.afterwards import afterwards_tables
     from strop.report.text import before_after_table, folder_table, limits_table, trials_table, verdict_sentence
 
     options: dict[str, Any] = {
@@ -111,6 +112,8 @@ def command(
     console.print(before_after_table(result.document))
     if result.document["limits"]:
         console.print(limits_table(result.document))
+    for table in afterwards_tables(result.document):
+        console.print(table)
     console.print(f"written: {result.bundle} and {result.study}", markup=False, soft_wrap=True)
     console.print(f"a page of it: {shlex.join(['strop', 'report', str(result.study)])}", markup=False, soft_wrap=True)
     console.print(verdict_sentence(result.document), markup=False, soft_wrap=True)
