@@ -49,6 +49,10 @@ def benchmark_curve(
     those to measure (default: the cores halved down to 1; 1, 2, 4 ... for as long as it pays, where the model's batch
     is free); seconds: of load on each point (default: 2).
     """
+    if seconds is not None and not seconds > 0:
+        raise UsageError(
+            "usage.bad-option", "seconds must be above 0", got=seconds, hint="leave --seconds out for 2 s a point"
+        )
     threads = settings.threads or machine().cores
     axes = axes_for(model.inputs, threads=threads, streams=streams, batches=batches)
     began = now()

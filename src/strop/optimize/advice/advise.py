@@ -66,10 +66,9 @@ def advise(
     time: how long optimizing may take (`10m`); the checks themselves take about 45 s, at most 90 s, and at most a
     quarter of it (but 20 s). training: whether the model can be trained again. goal: what is to become better.
     """
+    _check_options(data, {"--labels": labels, "--preprocess": preprocess, "--decode": decode, "--metric": metric})
     model = load_model(source, shapes=shapes)
     opened = None if data is None else open_data(data, inputs=model.inputs, labels=labels, preprocess=preprocess)
-    if opened is None and labels is not None:
-        raise UsageError("usage.bad-option", "labels without data", got="--labels", hint="give --data, too")
     seconds = None if time is None else parse_seconds(time)
     resources = Resources(
         model=source,
@@ -153,6 +152,12 @@ def model_facts(model: Model, inputs: Mapping[str, np.ndarray], covered: Coverag
 
 def _head(command: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "strop": __version__, "command": command, "machine": machine().to_json()}
+
+
+def _check_options(data: str | None, needing: Mapping[str, object]) -> None:
+    for name, value in needing.items():
+        if data is None and value is not None:
+            raise UsageError("usage.bad-option", f"{name} does nothing without data", got=name, hint="give --data, too")
 
 
 def _inputs(model: Model, data: DataSet | None) -> Mapping[str, np.ndarray]:

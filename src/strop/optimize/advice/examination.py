@@ -65,6 +65,8 @@ class Examination:
             run(self)
         except StropError as error:
             self._miss(names, error.in_a_line)
+        except Exception as error:  # a mistake in one check must not cost what the others find
+            self._miss(names, f"the check failed: {type(error).__name__}: {error}")
 
     def miss(self, name: str, why: str) -> None:
         """Notes why one finding is missing."""
