@@ -20,7 +20,7 @@ from strop.measure.clock import now
 from strop.measure.load import Throughput
 from strop.measure.statistics import percentile
 from strop.measure.turns import wait_until_idle
-from strop.optimize.curve_grid import ROUNDS, Probe, cells_of, estimated_seconds, grow, round_seconds
+from strop.optimize.curve_grid import ROUNDS, Probe, cells_of, estimated_seconds, fit, grow, round_seconds
 from strop.optimize.events import Event, Listener, nobody
 from strop.optimize.latency_limit import LatencyLimit
 from strop.optimize.sweet_spot import Axes, Cell, Point, geometric_mean, sweet_spot, unmeasured_neighbours
@@ -59,13 +59,15 @@ class Served(Protocol):
 class Curve:
     """The points; the index of the sweet spot, None where no point keeps the limit; why no larger batch was measured.
 
-    stopped is by streams; estimated_seconds: what the rounds were expected to take, seconds: what they took.
+    stopped is by streams; unmeasured: neighbours of the sweet spot that there was no time for; estimated_seconds: what
+    the rounds were expected to take, seconds: what they took.
     """
 
     points: tuple[Point, ...]
     spot: int | None
     limit: LatencyLimit | None
     stopped: Mapping[int, str]
+    unmeasured: tuple[Cell, ...]
     estimated_seconds: float
     seconds: float
 
@@ -102,24 +104,31 @@ class Measuring:
                 self.models[streams] = self.open(streams)
                 grow(self.probe, streams, self.axes.batches, partial(self._alone, streams), self.limit)
             cells = [*cells_of(self.probe, self.axes), self._automatic()]
-            expected = estimated_seconds(cells, self.probe, self.seconds, self.limit)
-            if expected > largest_seconds:
-                self.seconds *= max(0.1, largest_seconds / expected)
-                expected = estimated_seconds(cells, self.probe, self.seconds, self.limit)
+            cells, self.seconds = fit(cells, self.probe, self.seconds, self.limit, largest_seconds)
+            expected = self._expected(cells)
             words = f"{len(cells)} points, {ROUNDS} rounds: about {expected:.0f} s"
             self.on_event(Event("plan", words, data={"seconds": expected}))
             began = now()
             self._rounds(cells)
             seconds = now() - began
-            spent_again = 0
-            while more := self._edge():
-                if spent_again == EXTENSIONS or expected > largest_seconds:
+            for _ in range(EXTENSIONS):
+                again = self._edge()
+                if len(again) < 2 or now() - began + self._expected(again) > largest_seconds:
                     break
-                spent_again += 1
-                self.on_event(Event("stage", f"{len(more)} neighbours of the sweet spot"))
-                spot = self._points()[self._spot() or 0].cell
-                self._rounds([spot, *more])
-            return Curve(tuple(self._points()), self._spot(), self.limit, dict(self.probe.stopped), expected, seconds)
+                self.on_event(Event("stage", f"{len(again) - 1} neighbours of the sweet spot"))
+                self._rounds(again)
+            return Curve(
+                tuple(self._points()),
+                self._spot(),
+                self.limit,
+                dict(self.probe.stopped),
+                tuple(self._edge()[1:]),
+                expected,
+                seconds,
+            )
+
+    def _expected(self, cells: Sequence[Cell]) -> float:
+        return estimated_seconds(cells, self.probe, self.seconds, self.limit)
 
     def _alone(self, streams: int, batch: int) -> float:
         """Returns the seconds of a request alone: the shortest of three after a first one, which may compile."""
@@ -164,13 +173,14 @@ class Measuring:
         return sweet_spot(self._points(), self.limit)
 
     def _edge(self) -> list[Cell]:
-        """Returns the neighbours of the sweet spot that are unknown so far and fit the machine."""
-        spot = self._spot()
-        if spot is None:
+        """Returns the sweet spot and those of its neighbours that are unknown so far."""
+        index = self._spot()
+        if index is None:
             return []
+        spot = self._points()[index].cell
         over = (Cell(streams, batch, depth) for streams, batch in self.probe.over_limit for depth in self.axes.depths)
         known = {*self.runs, *over}
-        return unmeasured_neighbours(self._points()[spot].cell, self.axes, known)
+        return [spot, *unmeasured_neighbours(spot, self.axes, known)]
 
     def _close(self) -> None:
         for model in self.models.values():

@@ -18,6 +18,7 @@ DEPTHS = (1, 2)
 """Requests in flight for each stream: one keeps it busy while it runs, a second while its answer is fetched."""
 ROUNDS = 5
 SECONDS_A_POINT = 2.0
+SHORTEST_POINT = 0.25
 FEWEST_REQUESTS = 2
 """Of each stream in a round, however slow the model is."""
 LEAST_GROWTH = 1.03
@@ -110,6 +111,22 @@ def round_seconds(cell: Cell, request_seconds: float, seconds: float, limit: Lat
         needed = math.ceil(math.log(0.05) / math.log(max(limit.q, 100 - limit.q) / 100))
         least = max(least, 1.2 * needed / ROUNDS * request_seconds / cell.streams)
     return max(seconds / ROUNDS, least)
+
+
+def fit(
+    cells: Sequence[Cell], probe: Probe, seconds: float, limit: LatencyLimit | None, largest: float
+) -> tuple[list[Cell], float]:
+    """Returns the cells and the seconds of each that fit into `largest` together: shorter first, then small batches."""
+    kept = list(cells)
+    while (expected := estimated_seconds(kept, probe, seconds, limit)) > largest:
+        if seconds > SHORTEST_POINT:
+            seconds = max(SHORTEST_POINT, min(0.9, largest / expected) * seconds)
+            continue
+        batch = max(cell.batch for cell in kept)
+        if batch == 1:
+            break
+        kept = [cell for cell in kept if cell.batch < batch]
+    return kept, seconds
 
 
 def estimated_seconds(cells: Sequence[Cell], probe: Probe, seconds: float, limit: LatencyLimit | None) -> float:

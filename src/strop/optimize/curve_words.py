@@ -30,7 +30,8 @@ def sentences(curve: Curve) -> list[str]:
         found += [_quicker(curve.points, curve.spot, index) for index in quicker_equals(curve.points, curve.spot)[:1]]
     found += [*_streams(curve.points), *_batching(curve.points)]
     stopped = (f"{_streams_words(count)}: no larger batch was tried, {why}" for count, why in curve.stopped.items())
-    return [*found, *stopped]
+    left = "; ".join(str(cell) for cell in curve.unmeasured)
+    return [*found, *stopped, *([f"neighbours that were not measured, for lack of time: {left}"] if left else [])]
 
 
 def batching_ratio(points: Sequence[Point]) -> tuple[Point, Point, Estimate] | None:

@@ -15,7 +15,7 @@ from strop.model.specs import TensorSpec
 from strop.optimize import curve as curve_module
 from strop.optimize.benchmark_curve import axes_for, check_curve_options, has_free_batch, parse_counts
 from strop.optimize.curve import Curve, Measuring
-from strop.optimize.curve_grid import ROUNDS, Probe, batches_to, estimated_seconds, grow, round_seconds, streams_of
+from strop.optimize.curve_grid import ROUNDS, Probe, batches_to, estimated_seconds, fit, grow, round_seconds, streams_of
 from strop.optimize.curve_words import batching_ratio, curve_to_json, sentences
 from strop.optimize.latency_limit import LatencyLimit
 from strop.optimize.sweet_spot import Axes, Cell, meets, ratio
@@ -144,6 +144,19 @@ def test_the_estimate_is_what_the_rounds_add_up_to() -> None:
     cells = [Cell(1, 1, 1), Cell(2, 1, 2)]
     expected = estimated_seconds(cells, probe, 2.0, None)
     assert expected == pytest.approx(5 * (0.4 + 0.02 + 0.02 + 0.4 + 2 * 0.02 * 2 + 0.02))
+
+
+def test_points_are_shortened_and_then_large_batches_left_out_to_fit() -> None:
+    probe = Probe({(1, 1): 0.01, (1, 2): 0.02, (1, 4): 0.04})
+    cells = [Cell(1, batch, 1) for batch in (1, 2, 4)]
+    assert fit(cells, probe, 2.0, None, 1e9) == (cells, 2.0)
+    shorter, seconds = fit(cells, probe, 2.0, None, 3.0)
+    assert shorter == cells
+    assert 0.25 <= seconds < 2.0
+    assert estimated_seconds(shorter, probe, seconds, None) <= 3.0
+    fewer, seconds = fit(cells, probe, 2.0, None, 1.2)
+    assert fewer == cells[:2]
+    assert fit(cells, probe, 2.0, None, 0.0) == (cells[:1], 0.25)
 
 
 def test_a_slow_model_and_a_high_percentile_make_a_round_longer() -> None:
