@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +9,7 @@ import numpy as np
 
 from strop.errors import UsageError
 from strop.measure.statistics import Percentile, percentile
-
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+from strop.optimize.limits import parse_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +28,19 @@ class LatencyLimit:
 
 
 def parse_latency_limit(text: str) -> LatencyLimit:
-    """Returns the limit that `text` states.
+    """Returns the limit that `text` states, read as `strop optimize` reads it; 10ms alone is about the median.
 
     Example:
         >>> str(parse_latency_limit("p90=10ms"))
         'p90 <= 10 ms'
     """
-    match = re.fullmatch(r"\s*p(\d+(?:\.\d+)?)\s*(?:=|<=)\s*(\d+(?:\.\d+)?)\s*(us|ms|s)\s*", text.lower())
-    if match is None or not 0 < float(match[1]) < 100 or float(match[2]) <= 0:
+    found = parse_limits(text)
+    if len(found) != 1 or found[0].percent is None:
         raise UsageError(
             "usage.bad-option",
-            "not a limit for the latency",
+            "a curve has one limit, for a percentile",
             got=text,
-            expected="a percentile and a time with its unit: p90=10ms, p99=1.5s, p50=200us",
+            expected="a percentile and a time: p90=10ms",
             hint="--max-latency p90=10ms",
         )
-    return LatencyLimit(float(match[1]), float(match[2]) * _UNITS[match[3]])
+    return LatencyLimit(found[0].percent, found[0].bound)

@@ -72,8 +72,8 @@ def resources_of(facts: Document) -> Resources:
 def _outcome(facts: Document, trials: Sequence[Document], resources: Resources) -> list[Recommendation]:
     confirmed = _object(facts.get("confirmation"))
     if not confirmed:
-        text = "The run was not finished: its best is not confirmed. Run it again, with more time."
-        return [Recommendation("study.unfinished", "do", text, f"{len(trials)} trials done", {}, _again(facts, None))]
+        text = "The run was not finished: its best is not confirmed. Go on with it, with more time."
+        return [Recommendation("study.unfinished", "do", text, f"{len(trials)} trials done", {}, _again(facts, 2.0))]
     if not confirmed.get("gained"):
         text = "Nothing was gained: the model stays as it came."
         return [Recommendation("study.nothing", "know", text, f"{len(trials)} trials; reasons below", {})]
@@ -206,7 +206,10 @@ def _throughput(facts: Document, trials: Sequence[Document], resources: Resource
 
 
 def _again(facts: Document, factor: float | None) -> str | None:
-    """Returns the command that was run, with `factor` times the budget; None where none was noted."""
+    """Returns the command that was run; with a factor it goes on where it ended, with as many times the budget.
+
+    None where no command was noted.
+    """
     noted = str(facts.get("command") or "")
     words = _split(noted)
     if words[:2] != ["strop", "optimize"]:
@@ -214,6 +217,8 @@ def _again(facts: Document, factor: float | None) -> str | None:
     if factor and "--budget" in words[:-1]:
         at = words.index("--budget") + 1
         words[at] = f"{factor * parse_seconds(words[at]):.0f}s"
+    if factor and "--resume" not in words:
+        words.append("--resume")
     return shlex.join(words)
 
 
