@@ -69,8 +69,8 @@ def gap(rows: Sequence[Mapping[str, Any]], *, benchmark_ms: float, item_ms: floa
     """
     causes = {name: ms for name, ms in outermost(rows).items() if name != run}
     causes[OVERHEAD] = sum(row["ms"] for row in rows if row["name"] == OVERHEAD)
-    in_run = outermost(rows).get(run, 0.0)
-    causes["run takes longer than in the benchmark"] = in_run - benchmark_ms
+    longer = outermost(rows).get(run, 0.0) - benchmark_ms
+    causes[f"{run} takes {'longer' if longer > 0 else 'less'} than in the benchmark"] = longer
     lost = item_ms - benchmark_ms
     listed = [
         {"name": name, "ms": ms, "share": ms / lost if lost > 0 else 0.0}
@@ -94,7 +94,7 @@ def gap_in_words(found: Mapping[str, Any]) -> str:
     parts = [
         f"{cause['name']} {cause['ms']:.3g} ms ({cause['share']:.0%})"
         for cause in found["causes"]
-        if cause["share"] >= NOTICEABLE
+        if abs(cause["share"]) >= NOTICEABLE
     ]
     return f"{words}; of the {found['lost_ms']:.3g} ms more an item: {', '.join(parts)}"
 

@@ -12,7 +12,8 @@ BAR = 30
 
 def breakdown_table(document: Document) -> Table:
     """Returns a row a stage with its milliseconds, its share, and a bar as long as its share."""
-    title = f"{document['name']}: {number(document['per_second'])} a second, {document['items']} items in turn"
+    name = document["name"].rpartition("/")[2]
+    title = f"{name}: {number(document['per_second'])} a second, {document['items']} items in turn"
     table = Table(title=Text(title), title_justify="left")
     for name in ("stage", "ms an item", "share", ""):
         table.add_column(name, justify="left" if name in ("stage", "") else "right", no_wrap=name != "stage")

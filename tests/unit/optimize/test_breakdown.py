@@ -76,6 +76,12 @@ def test_the_causes_sum_to_the_gap() -> None:
     assert "323 a second, your app gets 118" in gap_in_words(found)
 
 
+def test_a_model_that_is_quicker_in_the_application_is_told_as_such() -> None:
+    found = gap(rows(decode=4.0, run=2.0), benchmark_ms=3.0, item_ms=6.0, run="run")
+    assert sum(cause["ms"] for cause in found["causes"]) == pytest.approx(3.0)
+    assert "decode 4 ms (133%), run takes less than in the benchmark -1 ms (-33%)" in gap_in_words(found)
+
+
 def test_an_application_as_fast_as_its_benchmark_loses_nothing() -> None:
     found = gap(rows(run=3.0, Python_overhead=0.001), benchmark_ms=3.0, item_ms=3.001, run="run")
     assert "nothing is lost" in gap_in_words(found)
