@@ -128,6 +128,21 @@ def test_what_limits_the_speed_comes_first_where_nothing_was_gained() -> None:
     assert words.index("What would change it") > words.index("Speed, before and after")
 
 
+def test_without_labels_the_agreement_is_the_accuracy() -> None:
+    contents = study_documents.whole()
+    agreeing = {"point": 0.992, "low": 0.981, "high": 0.997, "level": 0.95, "n": 500, "statistic": "proportion"}
+    accuracy = {"agreeing": agreeing, "criterion": "decision", "relative_l2": 0.031, "n": 500, "limit": 0.99}
+    contents["facts"]["confirmation"] |= {"accuracy": accuracy, "certified": None}
+    words = read(contents).words
+    assert "It answers as the original does on 99.20 % of 500 samples kept apart." in words
+    assert "within the limit" in words and "certified" not in words
+    assert "The solid line is the least that is accepted, 99.00 %" in words
+    accuracy["criterion"] = "relative_l2"
+    words = read(contents).words
+    assert "Its outputs lie within 10 % of the original's (relative L2) on 99.20 % of 500 samples" in words
+    assert "same answers" not in words
+
+
 def test_a_batch_is_told_where_latencies_are_compared() -> None:
     contents = study_documents.whole()
     contents["trials"][4]["trial"]["batch"] = 4

@@ -140,7 +140,8 @@ def _agreement(held: Mapping[str, Any], agreeing: Figure) -> Plot:
     ends = [agreeing.low, agreeing.high, 1.0] + ([least] if least is not None else [])
     scale = scale_of(ends, from_zero=False)
     metric = MetricWords("agreement", is_fraction=True, higher_is_better=True)
-    said = f"same answers: {metric.value(agreeing.point)}, {metric.interval(agreeing)}"
+    name = "close outputs" if held.get("criterion") == "relative_l2" else "same answers"
+    said = f"{name}: {metric.value(agreeing.point)}, {metric.interval(agreeing)}"
     chart = interval_row(scale, agreeing, label=said, kind="after", limit=least)
     n = count(held.get("n"))
     note = (
@@ -148,7 +149,7 @@ def _agreement(held: Mapping[str, Any], agreeing: Figure) -> Plot:
     )
     if least is not None:
         note += f" The solid line is the least that is accepted, {metric.value(least)}."
-    row = AccuracyRow("same answers", "", chart, metric.value(agreeing.point), metric.interval(agreeing))
+    row = AccuracyRow(name, "", chart, metric.value(agreeing.point), metric.interval(agreeing))
     return Plot([row], axis(scale, _marks(metric)), note)
 
 

@@ -69,7 +69,15 @@ def _accuracy(record: Record) -> list[KeyFigure]:
     agreeing = figure(accuracy.get("agreeing"))
     sample = f"n = {n:,}" if n else ""
     if agreeing is not None:
-        return [KeyFigure("same answers", "", percent(agreeing.point, 1), "", sample)]
+        return [
+            KeyFigure(
+                "close outputs" if accuracy.get("criterion") == "relative_l2" else "same answers",
+                "",
+                percent(agreeing.point, 1),
+                "",
+                sample,
+            )
+        ]
     before, after = (figure(accuracy.get(side)) for side in ("before", "after"))
     if before is None or after is None:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from strop.quality.agreement import CLOSE
 from strop.report.metric_words import metric_words
 from strop.report.phrases import confidence, counted, percent, ratio, ratio_interval, sentence, times_as
 from strop.report.reading import count, figure, mapping, number, words
@@ -78,7 +79,10 @@ def accuracy_sentence(record: Record) -> str:
     samples = counted(n, "sample") if n else "samples"
     agreeing = figure(accuracy.get("agreeing"))
     if agreeing is not None:
-        return f"It answers as the original does on {percent(agreeing.point, 2)} of {samples} kept apart."
+        same = "It answers as the original does"
+        if accuracy.get("criterion") == "relative_l2":
+            same = f"Its outputs lie within {percent(CLOSE)} of the original's (relative L2)"
+        return f"{same} on {percent(agreeing.point, 2)} of {samples} kept apart."
     before, after = (figure(accuracy.get(side)) for side in ("before", "after"))
     if before is None or after is None:
         return sentence(words(record.confirmation.get("accuracy_words")))
