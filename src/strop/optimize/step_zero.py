@@ -5,9 +5,10 @@ Where it is not, and the data are images, the usual ways to feed a model are tri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from strop.errors import LimitError, UsageError
+from strop.errors import DataError, LimitError, UsageError
 from strop.measure.estimate import Estimate
 from strop.optimize.scoring import Scoring
 from strop.quality.chance import near_chance
@@ -59,6 +60,13 @@ def check_reproduced(
 
     With the error comes what other ways to preprocess give, where the data are images.
     """
+    if not math.isfinite(found.value.point):
+        raise DataError(
+            "quality.metric",
+            f"{found.metric.name} of the baseline is not a finite number",
+            got=found.value.point,
+            hint="its outputs hold NaN or infinity, or the metric returns none: check model, preprocessing and metric",
+        )
     chance = near_chance(found)
     interval = value_with_interval(found.metric, found.rows, found.n, level=LEVEL)
     missed = expected is not None and not interval.low <= expected <= interval.high

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from strop.errors import DataError
+from strop.errors import DataError, InputError
 from strop.model.specs import TensorSpec
 from strop.quality.contract import DataSet, MetricFactory, Outputs, Predicted, Prediction, Run, Sample
 from strop.quality.data import open_data
@@ -180,8 +180,13 @@ class TaskData:
             named = self._named(inputs)
             if record is not None:
                 record.append({name: np.array(value) for name, value in named.items()})  # a task may reuse its arrays
+            try:
+                outputs = run(named)
+            except InputError as error:
+                error.where = error.where or f"{self.name}: a call in predict"
+                raise
             # A state that goes back in must not lie where the engine writes the next one.
-            return {name: np.array(value) for name, value in run(named).items()}
+            return {name: np.array(value) for name, value in outputs.items()}
 
         return guarded
 

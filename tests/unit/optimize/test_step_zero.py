@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from strop.errors import LimitError, UsageError
+from strop.errors import DataError, LimitError, UsageError
 from strop.model.preprocess import Preprocess
 from strop.model.specs import TensorSpec
 from strop.optimize.accuracy import AgreementJudge, MetricJudge, prepare_judge
+from strop.optimize.changes import flips_step, slices_step
 from strop.optimize.scoring import choose_scoring
 from strop.optimize.step_zero import parse_expected
 from strop.quality.data import Data, open_data
@@ -138,3 +140,17 @@ def test_what_changed_is_said_of_the_last_comparison(images: Path) -> None:
     assert "of 90 samples were enough to tell" in early.words
     plan = judge.plan(90)
     assert plan is not None and plan.have == 90 and plan.limit == 0.01
+
+    job = SimpleNamespace(judge=judge)
+    assert flips_step(job, SimpleNamespace(gained=True)) == judge.changes().flips
+    assert slices_step(job, SimpleNamespace(gained=True)) == judge.changes().slices
+    assert flips_step(job, SimpleNamespace(gained=False)) is None  # the baseline against itself says nothing
+
+
+def test_a_metric_that_gives_no_number_is_found_out_before_anything_is_searched() -> None:
+    data = open_data({"x": np.zeros((4, 3, 8, 8), np.float32), "labels": np.arange(4)}, inputs=SPEC)
+    scoring = choose_scoring(data, {}, decode="argmax", metric=lambda predictions, targets: float("nan"))
+    assert scoring is not None
+    with pytest.raises(DataError) as caught:
+        MetricJudge(scoring).baseline(lambda inputs: {"y": np.eye(4, dtype=np.float32)[:1]}, data)
+    assert caught.value.code == "quality.metric"

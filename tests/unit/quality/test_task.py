@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from strop.errors import DataError
+from strop.errors import DataError, InputError
 from strop.model.specs import TensorSpec
 from strop.quality.decoders.identity import identity
 from strop.quality.evaluate import Evaluation, evaluate
@@ -199,3 +199,13 @@ def test_text_decoded_step_by_step() -> None:
     assert _evaluate(data, stuck).value.point == 0.0
     lengths = [sample.inputs["ids"].shape[1] for sample in data.calls(limit=100)]
     assert lengths[:5] == [2, 3, 4, 5, 6]  # each call sees all that was written so far
+
+
+def test_inputs_that_the_model_refuses_are_named_as_the_tasks() -> None:
+    def strict(inputs):
+        raise InputError("input.dtype", "input 'x' has the wrong element type", hint="convert it")
+
+    data = open_task(Powers(), run=_double, inputs=SPECS)
+    with pytest.raises(InputError) as caught:
+        list(data.predictions(strict))
+    assert caught.value.where == "Powers: a call in predict"
