@@ -114,6 +114,9 @@ def command(
         console.print(limits_table(result.document))
     for table in afterwards_tables(result.document):
         console.print(table)
+    for name in ("flips", "slices"):
+        if result.document.get(name):
+            console.print(result.document[name]["words"], markup=False, soft_wrap=True)
     console.print(f"written: {result.bundle} and {result.study}", markup=False, soft_wrap=True)
     console.print(f"a page of it: {shlex.join(['strop', 'report', str(result.study)])}", markup=False, soft_wrap=True)
     console.print(verdict_sentence(result.document), markup=False, soft_wrap=True)
