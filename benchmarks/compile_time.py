@@ -139,6 +139,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for number in range(options.repeats):
             for model in found:
                 model.measure(Path(folder), probe)
+                _keep([model.to_json()], options.label, options.output)
                 done = f"round {number + 1} of {options.repeats}: {model.name:22}"
                 print(f"\r{done}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
