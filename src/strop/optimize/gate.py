@@ -18,7 +18,15 @@ from typing import Any
 from strop import __version__
 from strop.engines.registry import get_engine
 from strop.engines.remote import RemoteModel
-from strop.errors import BundleError, EngineError, ModelError, NotSupportedError, UsageError, WorkerError
+from strop.errors import (
+    BundleError,
+    EngineError,
+    MeasurementError,
+    ModelError,
+    NotSupportedError,
+    UsageError,
+    WorkerError,
+)
 from strop.machine import machine
 from strop.measure.clock import SYSTEM, Clock, timestamp
 from strop.measure.comparison import compare_blocks
@@ -293,12 +301,13 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one method found: its runs in order, what each said, and what they come to."""
+    """What one method found: its runs in order, what each said, what they come to, and what spoiled a last one."""
 
     method: str
     runs: tuple[Mapping[str, Any], ...]
     outcomes: tuple[Outcome, ...]
     verdict: Outcome
+    spoiled: str | None = None
 
     @property
     def slowdown(self) -> dict[str, object] | None:
@@ -322,10 +331,11 @@ class Part:
         return f"cannot tell: {figures}, margin {margin:.3g}; try --seconds 20, and close other programs"
 
     def warnings(self) -> list[str]:
-        """Returns what is worth a remark: a red run that the next one did not confirm."""
-        if self.verdict is Outcome.REGRESSED or Outcome.REGRESSED not in self.outcomes:
-            return []
-        return [f"one run was red and was not confirmed ({', '.join(self.outcomes)})"]
+        """Returns what is worth a remark: a run that was spoiled, a red one that the next one did not confirm."""
+        found = [] if self.spoiled is None else [f"run {len(self.runs) + 1} was spoiled: {self.spoiled}"]
+        if self.verdict is not Outcome.REGRESSED and Outcome.REGRESSED in self.outcomes:
+            found.append(f"one run was red and was not confirmed ({', '.join(self.outcomes)})")
+        return found
 
     def to_json(self) -> dict[str, object]:
         """Returns everything as a JSON object."""
@@ -337,7 +347,7 @@ class Part:
 
 
 def _judge(sides: Sides, method: str, seconds: float, on_event: Listener) -> Part:
-    """Runs until the rules have decided; a run that the machine's noise spoils says nothing."""
+    """Runs until the rules have decided; a run that the machine's noise spoils, after others, cannot tell."""
     measure = sides.rerun if method == "rerun" else sides.by_probes
     words = {"rerun": "the old and the new form take turns", "probes": "take turns with probe kernels"}[method]
     runs: list[Mapping[str, Any]] = []
@@ -345,7 +355,13 @@ def _judge(sides: Sides, method: str, seconds: float, on_event: Listener) -> Par
     while (longer := next_run(outcomes)) is not None:
         again = f" (run {len(runs) + 1}, after one that was {outcomes[-1]})" if outcomes else ""
         on_event(Event("stage", f"{words}{again}"))
-        figures = measure(seconds * longer, len(runs))
+        try:
+            figures = measure(seconds * longer, len(runs))
+        except MeasurementError as error:
+            if not runs:
+                raise
+            verdict = decide([*outcomes, Outcome.CANNOT_TELL])
+            return Part(method, tuple(runs), tuple(outcomes), verdict, spoiled=error.in_a_line)
         if figures is None:
             break
         runs.append(figures)

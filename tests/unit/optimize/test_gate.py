@@ -9,7 +9,15 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from strop.errors import BundleError, FileError, ModelError, NotSupportedError, UsageError, WorkerError
+from strop.errors import (
+    BundleError,
+    FileError,
+    MeasurementError,
+    ModelError,
+    NotSupportedError,
+    UsageError,
+    WorkerError,
+)
 from strop.loader import open_bundle
 from strop.measure.estimate import Estimate
 from strop.measure.memory import Memory
@@ -144,6 +152,23 @@ def test_a_red_run_that_the_next_one_does_not_confirm_is_no_red(model: str, base
     document = run(model, baseline, [Side()], [Side(1.1), Side(1.0)])
     assert document["verdict"] == "ok"
     assert [text for text in document["warnings"] if "was not confirmed (regressed, ok)" in text]
+
+
+class Restless(Side):
+    """Its threads never come to rest."""
+
+    def cpu_seconds(self) -> float:
+        self._used = getattr(self, "_used", 0.0) + 1.0
+        return self._used
+
+
+def test_a_run_that_is_spoiled_after_a_red_one_cannot_tell_and_loses_nothing(model: str, baseline: Path) -> None:
+    document = run(model, baseline, [Side()], [Side(1.1), Restless(1.1)])
+    assert document["verdict"] == "cannot tell"
+    assert len(document["parts"][0]["runs"]) == 1
+    assert [text for text in document["warnings"] if text.startswith("run 2 was spoiled")]
+    with pytest.raises(MeasurementError):
+        run(model, baseline, [Side()], [Restless()])
 
 
 def test_noise_is_told_as_such(model: str, baseline: Path) -> None:
