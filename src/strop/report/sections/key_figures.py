@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from strop.report.metric_words import metric_words
-from strop.report.phrases import NOT_MEASURED, confidence, interval, percent, ratio, ratio_interval, significant
+from strop.report.phrases import NARROW, NOT_MEASURED, confidence, interval, percent, ratio, ratio_interval, significant
 from strop.report.reading import Figure, count, figure, mapping, positive
 from strop.report.record import SIDES, Record
 
@@ -37,7 +37,7 @@ def key_figures(record: Record) -> list[KeyFigure]:
         note = f"{ratio_interval(record.speedup)}, {confidence(record.speedup)}"
         cells.append(KeyFigure(name, "", ratio(record.speedup.point), "", note, is_main=True))
     cells.append(_pair("latency", record.latency_ms("before"), record.latency_ms("after"), "ms"))
-    cells.append(_pair("throughput", record.throughput("before"), record.throughput("after"), "per second"))
+    cells.append(_pair("throughput", record.throughput("before"), record.throughput("after"), "per s"))
     cells += _accuracy(record)
     first = mapping(record.confirmation.get("first_inference_ms"))
     cells.append(_plain("first inference", positive(first.get("before")), positive(first.get("after")), "ms"))
@@ -67,7 +67,7 @@ def _accuracy(record: Record) -> list[KeyFigure]:
     accuracy = mapping(record.confirmation.get("accuracy"))
     n = count(accuracy.get("n"))
     agreeing = figure(accuracy.get("agreeing"))
-    sample = f"n = {n:,}" if n else ""
+    sample = f"n{NARROW}={NARROW}{n:,}" if n else ""
     if agreeing is not None:
         return [
             KeyFigure(
