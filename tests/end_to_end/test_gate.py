@@ -51,3 +51,6 @@ def test_a_gate_without_baseline_says_how_to_make_one(strop: Strop, classifier: 
     ran = strop("gate", classifier, "--baseline", "none.baseline")
     assert ran.code == 5
     assert "--update" in ran.stderr
+    ran = strop("gate", classifier, "--baseline", "no-folder/x.baseline", "--update")
+    assert ran.code == 2
+    assert "mkdir" in ran.stderr

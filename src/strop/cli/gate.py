@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strop.cli.options import Json, Shapes, Threads
+from strop.cli.options import Json, Shapes, Threads, check_output
 
 
 def command(
@@ -47,6 +47,8 @@ def command(
 
     if input_ is not None and data is not None:
         raise UsageError("usage.bad-option", "--input and --data exclude each other", hint="give one of them")
+    if update:
+        check_output(baseline)  # before anything is measured
     chosen = None if objective is None else checked_objective(objective)
     common = {
         "choice": EngineChoice(engine, threads, chosen),

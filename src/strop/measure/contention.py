@@ -17,6 +17,9 @@ from strop.measure.clock import SYSTEM, Clock, cpu_seconds_of
 TOLERATED_SHARE = 0.1
 """What others may use, or a hypervisor take, of a core before it is worth a warning."""
 
+LEAST_SECONDS = 0.25
+"""Below this, the system's counters, which go in steps of 10 ms, say nothing: then there are no findings."""
+
 _PROC = Path("/proc")
 
 
@@ -85,7 +88,11 @@ def between(before: Snapshot, after: Snapshot) -> Contention:
     seconds = max(after.moment - before.moment, 1e-9)
 
     def rate(first: float | None, last: float | None) -> float | None:
-        return None if first is None or last is None else max(0.0, round((last - first) / seconds, 6))
+        return (
+            None
+            if first is None or last is None or seconds < LEAST_SECONDS
+            else max(0.0, round((last - first) / seconds, 6))
+        )
 
     own, busy = max(0.0, round((after.own - before.own) / seconds, 6)), rate(before.busy, after.busy)
     others = None if busy is None else max(0.0, round(busy - own, 6))

@@ -31,6 +31,11 @@ def test_what_a_system_does_not_tell_is_unknown() -> None:
     assert found.findings == ()
 
 
+def test_a_moment_too_short_for_the_counters_has_no_findings() -> None:
+    found = between(START, replace(START, moment=0.01, busy=100.05, own=5.001, ready=0.6))
+    assert (found.others, found.ready, found.findings) == (None, None, ())
+
+
 def test_counters_only_grow() -> None:
     first = snapshot()
     second = snapshot()
