@@ -94,7 +94,10 @@ def evaluate_early(
     first, second = Evaluator(decode, metric, where=data.name), Evaluator(decode, metric, where=data.name)
     bets: Bets | None = None
     positions: list[int] = []
-    for part in parts(len(data), seed=seed):
+    empty = metric()
+    # Of a user's function, or a metric that takes long, a bootstrap at each look would cost more than it saves.
+    looked_at = empty.per_sample() is not None or getattr(empty, "is_cheap", False)
+    for part in parts(len(data), seed=seed) if looked_at else [list(range(len(data)))]:
         chosen, seen = data.subset(part), len(positions)
         if not isinstance(a, Evaluation):
             for _ in first.add_all(a, chosen):

@@ -54,9 +54,10 @@ def metric_words(accuracy: Mapping[str, Any]) -> MetricWords:
     """Returns how the metric of `confirmation.accuracy` is written; one we do not know is taken as a plain number."""
     name = words(accuracy.get("metric")) or "the metric"
     known = METRICS.get(name)
-    higher = mapping(accuracy.get("before")).get("higher_is_better")
+    before = mapping(accuracy.get("before"))
+    higher, fraction = before.get("higher_is_better"), before.get("is_fraction")
     return MetricWords(
         name,
-        is_fraction=known.is_fraction if known else False,
+        is_fraction=fraction if isinstance(fraction, bool) else known.is_fraction if known else False,
         higher_is_better=higher if isinstance(higher, bool) else known.higher_is_better if known else True,
     )

@@ -215,6 +215,13 @@ def flips_table(flips: Document, most: int = 10) -> Table:
 def verify_notes(document: Document) -> list[str]:
     """Returns what else `strop verify` found, a line each: flips, the worst slice, how many samples would certify."""
     lines = [document["flips"]["words"]]
+    apart = document["agreement"]
+    if document["metric"] is not None:
+        lines.append(
+            f"outputs: relative L2 {number(apart['relative_l2'])} ({apart['worst']}), "
+            f"{'same decision' if apart['criterion'] == 'decision' else 'close'} on {interval(apart['agreeing'], 4)} "
+            f"of {apart['n']}"
+        )
     for name in ("slices", "sample_plan"):
         if document.get(name):
             lines.append(document[name]["words"])

@@ -121,3 +121,11 @@ def test_a_part_of_an_evaluation_is_what_those_samples_alone_give() -> None:
         if metric == "top1":
             assert part.value.point == sum(right) / 4
         assert part.metric.value_of(np.array([0, 0])) == whole.metric.value_of(np.array([3, 3]))
+
+
+def test_a_metric_whose_bootstrap_takes_long_is_not_looked_at_early() -> None:
+    data, decode = _data(200), get_decoder("argmax")
+    factory = get_metric(lambda predictions, targets: float(np.mean(np.equal(predictions, targets))))
+    ruined = Model(0.5)
+    found = evaluate_early(Model(0.0), ruined, data, decode=decode, metric=factory, max_drop=0.01)
+    assert found.outcome is None and ruined.calls == 200

@@ -34,6 +34,7 @@ class MeanAveragePrecision(DrawnMetric):
     """
 
     name = "map"
+    is_cheap = False
     thresholds: ClassVar[tuple[float, ...]] = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from strop.quality.contract import Prediction
 from strop.quality.metrics.base import unsuitable
-from strop.quality.metrics.drawn import DrawnMetric
+from strop.quality.metrics.drawn import DrawnMetric, summed
 
 POSITIVE = 1
 """The class that binary figures are about, as in scikit-learn (`pos_label=1`)."""
@@ -63,7 +63,7 @@ class ClassCounts(DrawnMetric):
 
     def value_of(self, indices: np.ndarray) -> float:
         """Returns the figure of class 1, or the mean over the classes that occur among `indices`."""
-        right, said, true = self._counts()[indices].sum(axis=0)
+        right, said, true = summed(self._counts(), indices)
         figures = self.figure(right, said, true)
         if self.macro:
             return float(figures[(said + true) > 0].mean())

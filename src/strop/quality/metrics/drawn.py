@@ -17,6 +17,8 @@ class DrawnMetric(ABC):
     name: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
     is_fraction: ClassVar[bool] = True
+    is_cheap: ClassVar[bool] = True
+    """Whether a bootstrap takes so little that it may be repeated while samples come in."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -43,3 +45,15 @@ class DrawnMetric(ABC):
     def per_sample(self) -> np.ndarray | None:
         """Returns None: a sample has no share of its own in the value."""
         return None
+
+
+def summed(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Returns table[indices].sum(axis=0) without the copy: each sample counts as often as it was drawn.
+
+    Example:
+        >>> summed(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1, 1, 0])).tolist()
+        [7.0, 10.0]
+    """
+    times = np.bincount(indices, minlength=len(table)).astype(np.float64)
+    total: np.ndarray = np.tensordot(times, table, axes=1)
+    return total

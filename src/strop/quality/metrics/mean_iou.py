@@ -11,7 +11,7 @@ import numpy as np
 
 from strop.quality.contract import Prediction
 from strop.quality.metrics.base import unsuitable
-from strop.quality.metrics.drawn import DrawnMetric
+from strop.quality.metrics.drawn import DrawnMetric, summed
 
 VOID = 255
 
@@ -52,7 +52,7 @@ class MeanIou(DrawnMetric):
 
     def value_of(self, indices: np.ndarray) -> float:
         """Returns the mean over the classes that occur in the images `indices`; 0 where nothing is counted."""
-        intersections, unions = self._counts()[indices].sum(axis=0)
+        intersections, unions = summed(self._counts(), indices)
         occurs = unions > 0
         return float((intersections[occurs] / unions[occurs]).mean()) if occurs.any() else 0.0
 
