@@ -20,7 +20,7 @@ from strop.optimize.limit_checks import LimitCheck, all_met, summary, total_exce
 from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, OTHER_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
 from strop.optimize.racing import Contender, contend, open_contender, race
 from strop.optimize.trial import Role, Samples, TrialSpec
-from strop.optimize.trials import LIMITS_SECONDS, NEARER, checks_of, per_second
+from strop.optimize.trials import NEARER, checks_of, per_second
 from strop.quality.contract import DataSet
 from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
 
@@ -173,7 +173,12 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
         seconds = max(SHORTEST_RACE_SECONDS, min(CONFIRMATION_RACE_SECONDS, 0.3 * job.budget.remaining))
         contenders = {"before": before, "after": after}
         further = min(CONFIRMATION_RACE_SECONDS, 0.1 * job.budget.remaining)
-        compared = race(contenders, seconds=seconds, further_seconds=0.0 if form is baseline else further)
+        compared = race(
+            contenders,
+            seconds=seconds,
+            further_seconds=0.0 if form is baseline else further,
+            on_progress=lambda fraction: job.narrator.progress(f"confirm {form.spec.label}"),
+        )
         judgement = job.judge.judge(before.remote, after.remote, data)
         other = _other_figure(job, contenders)
         kinds: Kinds = (
@@ -202,7 +207,7 @@ def _confirm(job: Job, form: Kept, bundle: Path, data: DataSet) -> Confirmation:
 
 def _limits(job: Job, contender: Contender, raced: Compared, other: Contender) -> tuple[LimitCheck, ...]:
     """Returns the checks of the limits, with as much time as the percentiles need, within reason and the budget."""
-    seconds = min(LONGEST_LIMITS_SECONDS, max(LIMITS_SECONDS, 0.1 * job.budget.remaining))
+    seconds = min(LONGEST_LIMITS_SECONDS, max(0.2, 0.15 * job.budget.remaining))
     return checks_of(job, contender, raced, others=[other], seconds=seconds)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from strop.engines.contract import Objective
 from strop.engines.remote import RemoteModel, open_remote
 from strop.errors import EngineError
+from strop.measure.blocks import Progress
 from strop.measure.comparison import Compared, compare_blocks
 from strop.measure.sequential import ClearlySlower
 from strop.measure.turns import Turn
@@ -90,6 +91,7 @@ def race(
     kind: Objective | None = None,
     further_seconds: float = 0.0,
     early: bool = False,
+    on_progress: Progress | None = None,
 ) -> dict[str, Compared]:
     """Returns each contender compared with the first, in interleaved turns of `seconds` together.
 
@@ -99,4 +101,4 @@ def race(
     """
     turns = {name: contender.turn(kind or contender.spec.objective) for name, contender in contenders.items()}
     stop = ClearlySlower() if early else None
-    return compare_blocks(turns, seconds=seconds, stop=stop, further_seconds=further_seconds)
+    return compare_blocks(turns, seconds=seconds, stop=stop, further_seconds=further_seconds, on_progress=on_progress)

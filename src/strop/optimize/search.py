@@ -151,7 +151,8 @@ def _time_baseline(job: Job, samples: Sequence[Inputs]) -> Latency:
         job.checked = [(inputs, contender.remote(inputs)) for inputs in samples[:CHECKED_SAMPLES]]
         latency = measure_latency(contender.remote.block, seconds=max(0.1, min(2.0, 0.05 * job.budget.remaining)))
         alone = latency.samples if job.objective == "latency" and len(job.timed_inputs) == 1 else None
-        checks = check_limits(job, contender, latencies=alone, rate=None, seconds=LIMITS_SECONDS)
+        seconds = min(LIMITS_SECONDS, max(0.1, 0.05 * job.budget.remaining))
+        checks = check_limits(job, contender, latencies=alone, rate=None, seconds=seconds)
     except BaseException:
         contender.close()
         raise

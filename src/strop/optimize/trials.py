@@ -204,6 +204,7 @@ def _race(job: Job, challenger: Contender, share: float) -> tuple[TrialResult, C
         further_seconds=min(FURTHER_SECONDS, max(0.0, share - RACE_SECONDS)),
         # Where the best is beyond a limit, a slower form may be better.
         early=total_excess(best.checks) == 0,
+        on_progress=lambda fraction: job.narrator.progress(f"trial: {challenger.spec.label}"),
     )
     against, compared = raced["best"], raced["challenger"]
     ratio = compared.speedup.ratio
