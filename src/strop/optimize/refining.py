@@ -60,6 +60,9 @@ def _tune(job: Job, choosing: DataSet) -> None:
     """Lets the best form's engine choose its kernels by measuring them, where it can and there is time for it."""
     form = job.best
     if not _can_tune(job, form.spec.engine):
+        if TUNE in {knob.name for knob in _knobs(form.spec.engine)}:
+            words = f"{form.spec.label} is not tuned: sizes of its inputs are free, and --shape fixes them"
+            job.narrator.decide(words, key=form.spec.key)
         return
     needed = job.shortest_trial(form.spec.engine) + _evaluation(job, form.spec, choosing)
     left = job.budget.for_search - needed

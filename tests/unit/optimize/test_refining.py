@@ -111,3 +111,11 @@ def test_tuning_comes_last_and_only_where_there_is_time(
     else:
         assert result.document["label"] == label
         assert result.document["trials"][-1]["label"] == label
+
+
+def test_a_model_of_free_sizes_is_not_tuned_and_is_told_how_it_could_be(world: World, tmp_path: Path) -> None:
+    world.speeds = {"native f32, threads 1": 0.001}
+    result = run(world, tmp_path, engines=["native"])
+    assert any(
+        "not tuned: sizes of its inputs are free, and --shape" in words for words in result.document["decisions"]
+    )
