@@ -143,6 +143,23 @@ def test_without_labels_the_agreement_is_the_accuracy() -> None:
     assert "same answers" not in words
 
 
+def test_slices_that_lost_nothing_are_one_sentence() -> None:
+    contents = study_documents.whole()
+    del contents["facts"]["slices"]["rows"][0]
+    contents["facts"]["slices"]["words"] = "no class lost anything"
+    words = read(contents).words
+    assert "No class lost anything." in words
+    assert "goldfish" not in words
+
+
+def test_long_names_are_told_by_their_end() -> None:
+    contents = study_documents.whole()
+    contents["facts"]["layers"]["rows"][0]["name"] = "a/" * 60 + "the_end"
+    reader = read(contents)
+    assert "/the_end" in reader.words and "a/" * 60 not in reader.words
+    assert ("title", "a/" * 60 + "the_end") in reader.attributes
+
+
 def test_a_batch_is_told_where_latencies_are_compared() -> None:
     contents = study_documents.whole()
     contents["trials"][4]["trial"]["batch"] = 4
@@ -163,7 +180,7 @@ def test_the_whole_study_is_on_the_page() -> None:
         "strop replay net.study.db c3",
         "tench 75.00 % \u2192 50.00 %, n = 60",
         "+25.00 +5.00 to +40.00",
-        "11 more in the study",
+        "13 more in the study",
         "a.png",
         "97 %",
         "7 more in the study",

@@ -35,7 +35,7 @@ class SliceRow:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The worst slices on one axis of loss; more: how many are left out."""
+    """The slices that lost, the worst first, on one axis; more: how many are left out."""
 
     words: str
     unit: str
@@ -62,7 +62,8 @@ def slices(record: Record) -> Slices | None:
     if not known:
         return None
     metric = _metric(words(fact.get("metric")))
-    shown = known[:MOST_ROWS]
+    lost = [row for row in known if (number(row.get("drop")) or 0.0) > 0]
+    shown = lost[:MOST_ROWS]
     losses = [loss for row in shown if (loss := _loss(row)) is not None]
     scale = scale_of([0.0, *(end for loss in losses for end in (loss.low, loss.high))], from_zero=False)
     factor = 100 if metric.is_fraction else 1

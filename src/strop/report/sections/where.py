@@ -13,13 +13,18 @@ from strop.report.phrases import counted, percent, significant
 from strop.report.record import Record
 
 MOST_ROWS = 14
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """One operation: name, kind, chart, milliseconds, share of the time, share of the limit ("" where unknown)."""
+    """One operation: name (its end, where it is long), kind, chart, milliseconds, shares of the time and of the limit.
+
+    limit is "" where it is not known.
+    """
 
     name: str
+    whole_name: str
     kind: str
     chart: Markup
     ms: str
@@ -48,6 +53,7 @@ def where(record: Record) -> Where | None:
     shown = layers.rows[:MOST_ROWS]
     rows = [
         LayerRow(
+            _short(row.name),
             row.name,
             row.kind,
             filled_bar(
@@ -82,6 +88,11 @@ def _words(layers: Layers) -> str:
         if taken >= 0.5 * layers.ms:
             break
     return f"{counted(half, 'operation takes', 'operations take')} half of the time, of {len(layers.rows)} in all."
+
+
+def _short(name: str) -> str:
+    """Returns a name of some exporters' length by its end, which tells most."""
+    return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
 
 
 def _sum(record: Record, layers: Layers) -> str:
