@@ -24,6 +24,8 @@ FEWEST_REQUESTS = 2
 LEAST_GROWTH = 1.03
 SMALLEST_CERTAIN_BATCH = 4
 """Two samples may fit a kernel's tiles worse than one or four; below this nothing is concluded."""
+SURELY_OVER = 1.5
+"""Times the limit that a request alone must take before its point is left out: the probe is short, machines swing."""
 LONGEST_REQUEST = 10.0
 REST_SECONDS = 0.02
 """What a change of turns costs: threads come to rest, inputs are sent."""
@@ -74,7 +76,7 @@ def grow(
     for batch in batches:
         seconds = time_of(batch)
         probe.seconds[streams, batch] = seconds
-        if limit is not None and seconds > limit.seconds:
+        if limit is not None and seconds > SURELY_OVER * limit.seconds:
             probe.over_limit.update((streams, larger) for larger in batches if larger >= batch)
             probe.stopped[streams] = f"a request of batch {batch} alone takes {seconds * 1e3:.3g} ms, limit {limit}"
             return
