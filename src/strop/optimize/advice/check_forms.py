@@ -38,6 +38,7 @@ def check_baseline(examination: Examination) -> None:
         return
     with ExitStack() as stack:
         remote = examination.open(stack, BASELINE)
+        examination.request_seconds = min(remote.block(2))
         found = examination.judge.baseline(remote, _few(examination, examination.data))
     examination.found["baseline_words"] = found.words
     examination.found["near_chance"] = found.near_chance

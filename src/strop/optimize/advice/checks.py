@@ -14,8 +14,8 @@ from strop.optimize.advice.situation import Measured
 Check = tuple[Sequence[str], Callable[[Examination], None]]
 
 CHECKS: Sequence[Check] = (
-    (("engines",), check_engines),
     (("baseline",), check_baseline),
+    (("engines",), check_engines),
     (("one_thread", "bound"), check_threads),
     (("int8",), check_int8),
     (("streams", "batch", "synchronous"), check_load),
