@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,26 +26,31 @@ class Labels:
     values: tuple[object, ...]
     name: str
     paths: tuple[str, ...] | None = None
+    what: str = "label"
 
     def check_count(self, samples: int) -> None:
         """Raises DataError (`data.labels`) unless there is one label per sample."""
         if len(self.values) != samples:
             raise DataError(
                 "data.labels",
-                "there is not one label per sample",
+                f"there is not one {self.what} per sample",
                 where=self.name,
-                got=f"{len(self.values)} labels",
+                got=f"{len(self.values)} {self.what}s",
                 expected=f"{samples} (the number of samples)",
-                hint="check that labels and data belong together and are in the same order",
+                hint=f"check that {self.what}s and data belong together and are in the same order",
             )
 
 
 def read_labels(labels: str | Path | Sequence[object] | np.ndarray, *, column: str = "label") -> Labels:
-    """Returns labels from a file's path or a sequence; column: which one of a CSV file."""
+    """Returns labels from a file's path or a sequence; column: what they are, and which column of a CSV file."""
+    return replace(_read(labels, column), what=column)
+
+
+def _read(labels: str | Path | Sequence[object] | np.ndarray, column: str) -> Labels:
     if isinstance(labels, (str, Path)):
         path = Path(labels)
         if not path.is_file():
-            raise DataError("data.missing", "the labels file is not there", where=str(path), hint="check the path")
+            raise DataError("data.missing", f"the {column}s file is not there", where=str(path), hint="check the path")
         readers = {".csv": lambda path: _read_csv(path, column), ".npy": _read_npy, ".txt": _read_txt}
         if path.suffix.lower() not in readers:
             raise DataError(
@@ -57,7 +62,7 @@ def read_labels(labels: str | Path | Sequence[object] | np.ndarray, *, column: s
                 hint=f"write a CSV file with the header path,{column}",
             )
         return readers[path.suffix.lower()](path)
-    return Labels(tuple(_plain(label) for label in labels), "labels")
+    return Labels(tuple(_plain(label) for label in labels), f"{column}s")
 
 
 def typed(texts: Iterable[str]) -> tuple[object, ...]:

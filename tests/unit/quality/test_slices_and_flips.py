@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from strop.errors import DataError
 from strop.model.specs import TensorSpec
 from strop.quality.agreement import agreement
 from strop.quality.contract import Sample
@@ -12,6 +15,7 @@ from strop.quality.data import Data, open_data
 from strop.quality.decoders.registry import get_decoder
 from strop.quality.evaluate import Evaluation, evaluate
 from strop.quality.flips import agreement_flips, flips_report, list_flips
+from strop.quality.groups import read_groups
 from strop.quality.metrics.registry import get_metric
 from strop.quality.slices import slices_report
 
@@ -109,6 +113,21 @@ def test_groups_of_the_users_own_take_any_metric() -> None:
         "worse": False,
     }
     assert slices_report(a, b, {"0.png": "x"})["rows"][0]["slice"] == "(no group)"
+
+
+def test_groups_are_read_from_files_and_must_fit_the_data(tmp_path: Path) -> None:
+    data = _data([(0, 0.9), (1, 0.9)], [0, 1])
+    assert read_groups(["a", 2], data) == {"0.png": "a", "1.png": "2"}
+    (tmp_path / "by_path.csv").write_text("path,group,label\n./1.png,night,1\n0.png,day,0\n")
+    assert read_groups(tmp_path / "by_path.csv", data) == {"1.png": "night", "0.png": "day"}
+    np.save(tmp_path / "sites.npy", np.array([7, 8]))
+    assert read_groups(str(tmp_path / "sites.npy"), data) == {"0.png": "7", "1.png": "8"}
+    with pytest.raises(DataError) as caught:
+        read_groups(["a"], data)
+    assert caught.value.code == "data.labels" and "one group per sample" in str(caught.value)
+    (tmp_path / "wrong.csv").write_text("path,site\n0.png,x\n")
+    with pytest.raises(DataError, match="no column 'group'"):
+        read_groups(tmp_path / "wrong.csv", data)
 
 
 def test_classes_of_few_samples_are_not_called_the_worst() -> None:
