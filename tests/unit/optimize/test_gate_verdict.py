@@ -5,11 +5,23 @@ import math
 
 import numpy as np
 import pytest
+from tests.unit.measure.noisy_machine import NoisyMachine
 
 from strop.errors import UsageError
+from strop.measure.comparison import compare
 from strop.measure.estimate import Estimate
 from strop.optimize.gate_probes import slowdown_by_probes
-from strop.optimize.gate_verdict import EXIT_CODES, Outcome, decide, false_red_rate, next_run, outcome, parse_margin
+from strop.optimize.gate_verdict import (
+    EXIT_CODES,
+    LEVEL,
+    Outcome,
+    decide,
+    false_red_rate,
+    next_run,
+    outcome,
+    parse_margin,
+)
+from strop.testing.clock import FakeClock
 
 OK, RED, UNSURE = Outcome.OK, Outcome.REGRESSED, Outcome.CANNOT_TELL
 
@@ -81,6 +93,25 @@ def test_the_stated_false_red_rate_is_what_the_rules_give() -> None:
         red += decide(runs) is RED
     assert stated["one_run"] == pytest.approx(0.1)
     assert red / trials <= float(str(stated["confirmed"])) * 1.05
+
+
+def gated(slower: float, seed: int) -> Outcome:
+    """Returns what a gate says on a machine whose speed changes in modes, drifts and has outliers."""
+    runs: list[Outcome] = []
+    while (longer := next_run(runs)) is not None:
+        clock = FakeClock()
+        machine = NoisyMachine(clock, 10 * seed + len(runs))
+        sides = {"old": machine.callable(0.002), "new": machine.callable(0.002 * slower)}
+        compared = compare(sides, seconds=5.0 * longer, level=LEVEL, clock=clock, seed=len(runs))
+        ratio = compared["new"].speedup.ratio
+        slowdown = Estimate(1 / ratio.point, 1 / ratio.high, 1 / ratio.low, ratio.level, ratio.n)
+        runs.append(outcome(slowdown, 0.05))
+    return decide(runs)
+
+
+def test_on_a_noisy_machine_ten_per_cent_are_seen_and_nothing_is_not() -> None:
+    assert sum(gated(1.1, seed) is RED for seed in range(30)) >= 28
+    assert sum(gated(1.0, seed) is RED for seed in range(30)) <= 1
 
 
 @pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("0.1", 0.1), ("12.5 %", 0.125), (0.03, 0.03)])
