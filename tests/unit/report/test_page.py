@@ -152,6 +152,13 @@ def test_slices_that_lost_nothing_are_one_sentence() -> None:
     assert "goldfish" not in words
 
 
+def test_a_disturbed_profile_says_so() -> None:
+    contents = study_documents.whole()
+    assert "ran beside this profile" not in read(contents).words
+    contents["facts"]["layers"]["rows"][0]["ms"] = 9.0
+    assert "Something else ran beside this profile" in read(contents).words
+
+
 def test_long_names_are_told_by_their_end() -> None:
     contents = study_documents.whole()
     contents["facts"]["layers"]["rows"][0]["name"] = "a/" * 60 + "the_end"

@@ -61,7 +61,7 @@ def range_of_samples(groups: Sequence[Sequence[float]]) -> tuple[float, float, i
 
     Example:
         >>> range_of_samples([[1.0, 1.1, 1.2, 1.3, 90.0]])
-        (1.0, 2.3, 1)
+        (1.0, 1.9, 1)
     """
     low = min(min(group) for group in groups)
     high = max(min(max(group), _reach(group)) for group in groups)
@@ -69,9 +69,9 @@ def range_of_samples(groups: Sequence[Sequence[float]]) -> tuple[float, float, i
 
 
 def _reach(samples: Sequence[float]) -> float:
-    """Returns how far a distribution is drawn: Tukey's far fence, 5 interquartile ranges above the third quartile."""
+    """Returns how far a distribution is drawn: Tukey's far fence, 3 interquartile ranges above the third quartile."""
     lower, upper = np.percentile(samples, (25, 75))
-    return float(upper + 5 * max(upper - lower, 0.02 * upper))
+    return float(upper + 3 * max(upper - lower, 0.02 * upper))
 
 
 def density(samples: Sequence[float], points: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from strop.report.charts.bars import filled_bar
-from strop.report.layers import Layers, layers_of
+from strop.report.layers import Layers, is_disturbed, layers_of
 from strop.report.phrases import counted, percent, significant
 from strop.report.record import Record
 
@@ -76,9 +76,10 @@ def where(record: Record) -> Where | None:
     note = layers.words
     if has_limits:
         note += " The solid part of a bar is what the operation would take at the machine's limit; the rest is room."
-    return Where(
-        f"{_words(layers)} {_sum(record, layers)}".strip(), rows, rest, _kinds(layers), has_limits, note.strip()
-    )
+    said = f"{_words(layers)} {_sum(record, layers)}"
+    if is_disturbed(record, layers):
+        said += " Something else ran beside this profile: read it with care; it explains nothing below."
+    return Where(said, rows, rest, _kinds(layers), has_limits, note.strip())
 
 
 def _words(layers: Layers) -> str:
