@@ -118,9 +118,19 @@ def words(value: object) -> str:
         ('two lines', '3', '', '')
     """
     if isinstance(value, str):
-        # What is no character (a lone surrogate) cannot be written as UTF-8.
-        text = " ".join(value.split()).encode("utf8", "replace").decode("utf8")
+        text = " ".join(verbatim(value).split())
         return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"{value:g}"
     return ""
+
+
+def verbatim(value: object) -> str:
+    """Returns text as it is, a command to copy say; nothing for anything else.
+
+    Example:
+        >>> verbatim("strop explain 'two  spaces.onnx'"), verbatim(3)
+        ("strop explain 'two  spaces.onnx'", '')
+    """
+    # What is no character (a lone surrogate) cannot be written as UTF-8.
+    return value.encode("utf8", "replace").decode("utf8") if isinstance(value, str) else ""

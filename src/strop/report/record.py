@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from strop.report.reading import Figure, count, items, mapping, number, positive_figure, rows, words
+from strop.report.reading import Figure, count, items, mapping, number, positive_figure, rows, verbatim, words
 
 State = Literal["confirmed", "interrupted", "unfinished"]
 Objective = Literal["latency", "throughput"]
@@ -185,7 +185,7 @@ def decision_of(row: object) -> Decision:
         return Decision(words(row))
     held = mapping(row)
     return Decision(
-        words(held.get("words")), words(held.get("key")), words(held.get("command")), words(held.get("made"))
+        words(held.get("words")), words(held.get("key")), verbatim(held.get("command")), words(held.get("made"))
     )
 
 

@@ -56,6 +56,15 @@ def test_a_command_of_another_kind_gives_no_made_up_ones(command: str) -> None:
     assert not any("verify" in one or "compare" in one for one in given)
 
 
+def test_a_command_keeps_every_space() -> None:
+    contents = study_documents.whole()
+    command = "strop optimize 'two  spaces.onnx' --data images -o out.strop"
+    contents["facts"]["command"] = command
+    given = [one.command for one in reruns(record_of(contents))]
+    assert given[0] == command
+    assert "strop verify 'two  spaces.onnx' out.strop --data images" in given
+
+
 def test_options_that_are_joined_by_an_equals_sign_are_understood() -> None:
     contents = study_documents.whole()
     contents["facts"]["command"] = "strop optimize --data='my images' --json m.onnx -o out.strop"

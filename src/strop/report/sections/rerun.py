@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from strop.report.reading import mapping, words
+from strop.report.reading import mapping, verbatim, words
 from strop.report.record import Record
 
 _SHARED = ("--data", "--labels", "--preprocess", "--decode", "--metric", "--max-drop")
@@ -21,11 +21,11 @@ class Rerun:
 
 def reruns(record: Record, study: str = "") -> list[Rerun]:
     """Returns the commands that give the figures again, as far as the study's own command says how it was called."""
-    command = words(record.facts.get("command"))
+    command = verbatim(record.facts.get("command"))
     found = [Rerun("the whole search", command)] if command else []
     found += [Rerun("this page", shlex.join(["strop", "report", study]))] if study else []
     called = _called(command)
-    bundle = words(record.facts.get("bundle")) or called.get("--output", "")
+    bundle = verbatim(record.facts.get("bundle")) or called.get("--output", "")
     model = called.get("model", "")
     shared = [part for name in _SHARED if name in called for part in (name, called[name])]
     if model and bundle and "--data" in called and record.gained:
