@@ -21,7 +21,7 @@ from strop.optimize.comparison import TOLERANCE
 from strop.quality.agreement import tensor_distance
 
 PROFILE_REPEATS = 20
-FRESH_PROCESSES = 2
+FRESH_PROCESSES = 5
 
 
 def check_engines(examination: Examination) -> None:

@@ -20,6 +20,8 @@ from strop.optimize.advice.commands import BASELINE
 from strop.optimize.advice.examination import Examination
 from strop.optimize.advice.prediction import predict_int8
 from strop.optimize.advice.situation import SPARSE_SHARE, Int8Figure
+from strop.passes.base import run_passes
+from strop.passes.pipeline import before_quantization
 from strop.quality.contract import DataSet
 from strop.quality.data import open_data
 from strop.quality.split import evenly_spread
@@ -105,7 +107,8 @@ def check_half_precision(examination: Examination) -> None:
     """Finds `half`: the model in float16 against float32, on the baseline and on OpenVINO where it is there."""
     if examination.model.is_quantized:
         raise LimitError("limit.budget", "the model is quantized", hint="give the float model")
-    half = in_half_precision(examination.model)
+    prepared, _ = run_passes(examination.model, before_quantization())  # weights stored in 8 bits become floats
+    half = in_half_precision(prepared)
     found = {}
     names = [name for name in (BASELINE, "openvino") if engines()[name].available().available]
     for name in names:

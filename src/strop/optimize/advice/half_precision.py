@@ -23,6 +23,8 @@ def advise_on_half_precision(situation: Situation) -> list[Recommendation]:
     if not half:
         return [Recommendation("half.unknown", "know", "FP16 was not tried.", situation.why_not("half"))]
     reason = "measured against float32: " + "; ".join(f"{name} {times(one)}" for name, one in half.items())
+    if "half" in situation.measured.not_measured:
+        reason += f"; {situation.measured.not_measured['half']} (not measured)"
     evidence = {name: one.to_json() for name, one in half.items()}
     faster = [name for name, one in half.items() if one.verdict is Verdict.FASTER]
     if faster:

@@ -129,6 +129,8 @@ def _reason(situation: Situation, leaf: Leaf, progress: Progress) -> str:
         parts.append(f"measured on {int8.engine}{against}: {times(int8.speedup)} (calibrated on {on})")
     else:
         parts.append(f"speed {situation.why_not('int8')}")
+    if int8 is not None and int8.speedup is not None and "int8" in situation.measured.not_measured:
+        parts.append(f"{situation.measured.not_measured['int8']} (not measured)")
     if int8 is not None and int8.accuracy_words:
         parts.append(int8.accuracy_words)
     elif progress.post_training == "untried":
