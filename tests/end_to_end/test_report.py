@@ -54,11 +54,11 @@ def test_the_page_is_written_beside_the_study(tmp_path: Path) -> None:
     study = write_study(tmp_path / "net.study.db", study_documents.whole())
     code, stdout, stderr = run(study)
     assert (code, stdout) == (0, "")
-    page = (tmp_path / "net.html").read_text("utf8")
+    page = (tmp_path / "net.report.html").read_text("utf8")
     assert "2.50 times" in page and "density" in page
-    assert f"written: {tmp_path / 'net.html'}" in stderr
+    assert f"written: {tmp_path / 'net.report.html'}" in stderr
     assert "net runs 2.50 times as fast as before." in stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.html", "net.study.db"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.report.html", "net.study.db"]
 
 
 def test_a_study_of_the_first_version_is_read_and_left_as_it_is(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_json_is_one_document_and_writes_no_page_unless_asked(tmp_path: Path) ->
     code, stdout, _ = run(study, "--json")
     document = json.loads(stdout)
     assert code == 0
-    assert not (tmp_path / "net.html").exists()
+    assert not (tmp_path / "net.report.html").exists()
     assert document["schema"] == "strop.report/1"
     assert document["state"] == "confirmed" and document["gained"] is True
     assert document["confirmation"]["speedup"]["point"] == 2.5

@@ -13,7 +13,8 @@ from strop.cli.options import Json
 def command(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="the .study.db file that `strop optimize` wrote")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="the page to write (default: beside the study, .html)")
+        Path | None,
+        typer.Option("--output", "-o", help="the page to write (default: beside the study, NAME.report.html)"),
     ] = None,
     json_: Json = False,
 ) -> int:

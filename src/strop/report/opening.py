@@ -26,10 +26,10 @@ def page_path(study: str | Path) -> Path:
 
     Example:
         >>> page_path("runs/model.study.db").as_posix()
-        'runs/model.html'
+        'runs/model.report.html'
     """
     path = Path(study)
-    return path.with_name(path.name.removesuffix(".db").removesuffix(".study") + ".html")
+    return path.with_name(path.name.removesuffix(".db").removesuffix(".study") + ".report.html")
 
 
 def study_contents(path: str | Path) -> dict[str, Any]:
