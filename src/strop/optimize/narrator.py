@@ -38,9 +38,16 @@ class Narrator:
     @property
     def remaining(self) -> float:
         """Seconds that the run will still take: the search within its share of the budget, then the confirmation."""
-        search = [name for name in self.schedule.parts if name != LAST]
-        searching = self.schedule.remaining(search, within=self.budget.for_search)
+        searching = self.schedule.remaining(self._search_parts(), within=self.budget.for_search)
         return max(0.0, min(searching + self.schedule.remaining([LAST]), self.budget.remaining))
+
+    @property
+    def spare(self) -> float:
+        """Seconds of the search's share of the budget that nothing on the schedule will need."""
+        return max(0.0, self.budget.for_search - self.schedule.remaining(self._search_parts()))
+
+    def _search_parts(self) -> list[str]:
+        return [name for name in self.schedule.parts if name != LAST]
 
     def stage(self, words: str) -> None:
         """Tells that a part begins."""

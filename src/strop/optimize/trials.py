@@ -201,7 +201,7 @@ def _race(job: Job, challenger: Contender, share: float) -> tuple[TrialResult, C
     raced = race(
         {"best": best.contender, "challenger": challenger},
         seconds=min(RACE_SECONDS, max(SHORTEST_RACE_SECONDS, share)),
-        further_seconds=min(FURTHER_SECONDS, max(0.0, share - RACE_SECONDS)),
+        further_seconds=min(FURTHER_SECONDS, job.narrator.spare, max(0.0, share - RACE_SECONDS)),
         # Where the best is beyond a limit, a slower form may be better.
         early=total_excess(best.checks) == 0,
         on_progress=lambda fraction: job.narrator.progress(f"trial: {challenger.spec.label}"),
