@@ -16,11 +16,11 @@ from strop.measure.worker import DEFAULT_TIMEOUT, Timeout
 from strop.optimize.accuracy import Judgement
 from strop.optimize.afterwards import Confirmed
 from strop.optimize.job import Job, Kept
-from strop.optimize.limit_checks import LimitCheck, all_met, summary, total_excess
+from strop.optimize.limit_checks import LimitCheck, all_met, checks_of, per_second, summary, total_excess
 from strop.optimize.plan import CONFIRMATION_RACE_SECONDS, OTHER_RACE_SECONDS, SHORTEST_RACE_SECONDS, fit_to_time
 from strop.optimize.racing import Contender, contend, open_contender, race
 from strop.optimize.trial import Role, Samples, TrialSpec
-from strop.optimize.trials import NEARER, checks_of, per_second
+from strop.optimize.trials import NEARER
 from strop.quality.contract import DataSet
 from strop.runtime.remote import first_inference_of_bundle, open_remote_bundle
 

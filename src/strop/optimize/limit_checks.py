@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from strop.measure.comparison import Compared
 from strop.measure.estimate import Estimate
 from strop.measure.statistics import mean_estimate, median_estimate, percentile
 from strop.measure.turns import wait_until_idle
@@ -119,6 +120,26 @@ def check_limits(
         elif rate is not None:
             found.append(check_throughput(limit, rate))
     return tuple(found)
+
+
+def checks_of(
+    job: Job, contender: Contender, raced: Compared, *, others: Sequence[Contender], seconds: float
+) -> tuple[LimitCheck, ...]:
+    """Returns the checks of the job's limits for a form that was raced; seconds: for what the race does not show."""
+    latency = job.objective == "latency"
+    return check_limits(
+        job,
+        contender,
+        latencies=raced.samples if latency and len(job.timed_inputs) == 1 else None,
+        rate=None if latency else per_second(raced.estimate),
+        seconds=seconds,
+        others=others,
+    )
+
+
+def per_second(seconds: Estimate) -> Estimate:
+    """Returns the rate that seconds per inference are."""
+    return Estimate(1 / seconds.point, 1 / seconds.high, 1 / seconds.low, seconds.level, seconds.n, seconds.statistic)
 
 
 def _latencies(

@@ -6,20 +6,21 @@ what is faster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from strop.errors import NotSupportedError, StropError, WorkerError
 from strop.machine import machine
 from strop.measure.comparison import Compared
-from strop.measure.estimate import Estimate, Verdict
+from strop.measure.estimate import Verdict
 from strop.model.model import Model
 from strop.optimize.job import Job, Kept
-from strop.optimize.limit_checks import LimitCheck, check_limits, check_memory, summary, total_excess
+from strop.optimize.limit_checks import LimitCheck, checks_of, summary, total_excess
 from strop.optimize.plan import RACE_SECONDS, SHORTEST_RACE_SECONDS
 from strop.optimize.racing import Contender, check_agreement, open_contender, race
 from strop.optimize.space import BATCHES, Precision, candidates
 from strop.optimize.trial import Samples, Status, TrialResult, TrialSpec
+from strop.optimize.worth_racing import why_not_race
 from strop.quality.contract import DataSet
 
 FURTHER_SECONDS = 2 * RACE_SECONDS
@@ -165,7 +166,7 @@ def _run(job: Job, spec: TrialSpec, model: Model, choosing: DataSet, share: floa
     try:
         if "tune" not in spec.settings:  # its bundle holds what tuning found
             job.opened_in(spec.engine, job.budget.elapsed - began)
-        why_not = _not_worth_racing(job, challenger)
+        why_not = why_not_race(job, challenger)
         if why_not:
             return TrialResult(spec, "dropped", why_not, settings=dict(challenger.remote.settings))
         if not quantized_here(job, spec.precision):
@@ -254,75 +255,9 @@ def _hold_against_limits(
     return (replace(result, reason=f"{result.reason}; {unknown}") if unknown else result), checks
 
 
-def checks_of(
-    job: Job, contender: Contender, raced: Compared, *, others: Sequence[Contender], seconds: float
-) -> tuple[LimitCheck, ...]:
-    """Returns the checks of the job's limits for a form that was raced; seconds: for what the race does not show."""
-    latency = job.objective == "latency"
-    return check_limits(
-        job,
-        contender,
-        latencies=raced.samples if latency and len(job.timed_inputs) == 1 else None,
-        rate=None if latency else per_second(raced.estimate),
-        seconds=seconds,
-        others=others,
-    )
-
-
-def per_second(seconds: Estimate) -> Estimate:
-    """Returns the rate that seconds per inference are."""
-    return Estimate(1 / seconds.point, 1 / seconds.high, 1 / seconds.low, seconds.level, seconds.n, seconds.statistic)
-
-
 def quantized_here(job: Job, precision: Precision) -> bool:
     """Whether forms of this precision were quantized by this run, so that their accuracy is in question."""
     return precision == "int8" and not job.model.is_quantized
-
-
-def _not_worth_racing(job: Job, challenger: Contender) -> str | None:
-    """Returns why the race would show nothing, or could not end in time; None where it is worth it."""
-    return _idle_setting(job, challenger) or _too_much_memory(job, challenger) or _too_slow_to_race(job, challenger)
-
-
-def _idle_setting(job: Job, challenger: Contender) -> str | None:
-    """Returns why its settings make no difference: the engine did not take one, or all are in force in the best."""
-    in_force, best = challenger.remote.settings, job.best
-    for name, value in challenger.spec.settings.items():
-        if name not in ("threads", "streams", "objective", "precision") and in_force.get(name) != value:
-            return f"{name} {value} is not in force: the engine reports {in_force.get(name, 'nothing')}"
-    same = (challenger.spec.engine, challenger.spec.precision, challenger.spec.batch) == (
-        best.spec.engine,
-        best.spec.precision,
-        best.spec.batch,
-    )
-    if same and challenger.spec.key != best.spec.key and dict(in_force) == dict(best.contender.remote.settings):
-        return f"what is in force is the same as in {best.spec.label}"
-    return None
-
-
-def _too_much_memory(job: Job, challenger: Contender) -> str | None:
-    """Returns by how much it exceeds a limit on memory before it was raced, where the best so far keeps all limits."""
-    if total_excess(job.best.checks) > 0:
-        return None
-    for limit in job.limits:
-        if limit.kind == "memory":
-            check = check_memory(limit, challenger.remote.memory().peak_bytes)
-            if not check.met:
-                return check.words
-    return None
-
-
-def _too_slow_to_race(job: Job, challenger: Contender) -> str | None:
-    """Returns why even the shortest race with it would take more than the search has left."""
-    began = job.budget.elapsed
-    challenger.remote(job.timed_inputs[0])
-    request = (job.budget.elapsed - began) * challenger.spec.batch
-    shortest = job.shortest_race(request)
-    if shortest <= job.budget.for_search:
-        return None
-    return (
-        f"a request takes {request:.2g} s: the shortest race would take {shortest:.0f} s, more than the search has left"
-    )
 
 
 def finish(job: Job, result: TrialResult) -> None:
