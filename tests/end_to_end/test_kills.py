@@ -33,7 +33,8 @@ def kill_often(classifier: Path, times: int, seed: int) -> Killing:
 
 def test_a_search_survives_one_kill_of_each_kind(classifier: Path) -> None:
     killing = kill_often(classifier, 3, seed=int(os.environ.get("STROP_SEED", "1")))
-    assert len(killing.keys) > 4
+    assert killing.keys, "the baseline at least; how many more depends on the machine"
+    assert sum(killing.killed.values()) >= 2
 
 
 @pytest.mark.long
