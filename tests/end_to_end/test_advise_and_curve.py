@@ -35,7 +35,7 @@ def test_options_of_the_curve_are_refused_where_they_do_nothing(strop: Strop, cl
 
 
 def test_advice_has_figures_measured_here(strop: Strop, classifier: Path, tmp_path: Path) -> None:
-    ran = strop("advise", classifier, "--data", "data.npz", "--max-drop", "5%", "--time", "40s", "--json")
+    ran = strop("advise", classifier, "--data", "data.npz", "--max-drop", "5%", "--time", "20s", "--json")
     assert ran.code == 0, ran.stderr
     document = ran.document
     assert document["schema"] == "strop.advice/1"
