@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 PROCESSES = 12
 """Fresh ones: five each way, one to see whether there is a cache, one to spare."""
+LEAST_GAIN = 0.9
+"""Of the time without; less is not worth a folder to look after."""
 
 
 def compile_cache(job: Job, confirmed: Confirmed) -> dict[str, object] | None:
-    """Returns the first inference with a cache that is filled and without; None where the engine keeps none.
+    """Returns the first inference with a cache that is filled and without; None where that is no gain.
 
-    Where there is no time for it, there is nothing to say either.
+    That is where the engine keeps none, or has one at hand anyway. Where there is no time for it, nothing is said.
     """
     spec, inputs = confirmed.form.spec, job.timed_inputs[0]
     if not math.isinf(job.budget.remaining) and job.budget.remaining < PROCESSES * job.opening_seconds(spec.engine):
@@ -39,6 +41,8 @@ def compile_cache(job: Job, confirmed: Confirmed) -> dict[str, object] | None:
             return None
         with_cache = measure_first_inference(path, spec.engine, cached, inputs=inputs).total_ms
     without = measure_first_inference(path, spec.engine, settings, inputs=inputs).total_ms
+    if with_cache > LEAST_GAIN * without:
+        return None
     return {
         "first_inference_ms": {"without": without, "with": with_cache},
         "words": f"{spec.engine} keeps compiled models in a folder that you name: the first inference of a process "
