@@ -71,10 +71,9 @@ class MatrixNest:
         """Returns the tile of a size, for whole groups of output channels or for the last one."""
         problem, isa, fetch, passes = self.problem, self.isa, self.fetch, self.passes
         vectors = -(-self.rest // isa.lanes) if is_last else self.vectors
-        strided = rows == 1 and columns > 1  # its strides are in the context, so that layers share it
 
         def steps(between: Steps) -> tuple[int, int]:  # those that the tile uses, so that equal tiles compare equal
-            return between.pixel if columns > 1 and not strided else 0, between.row if rows > 1 else 0
+            return between.pixel if columns > 1 else 0, between.row if rows > 1 else 0
 
         extras = tuple(
             Extra(layout.dtype, *steps(between), self._is_broadcast(index))
@@ -104,7 +103,6 @@ class MatrixNest:
             far=-(-panels * passes.unroll // self.block) if fetch.far else 0,
             early=fetch.early,
             soon=-(-rows * columns * passes.unroll * STEP // 64) if fetch.soon else 0,
-            strided=strided,
         )
         if tile not in self.used:
             self.used.append(tile)
@@ -125,8 +123,7 @@ class MatrixNest:
 
     def context(self, f: Function) -> Value:
         """Puts what all tiles share on the stack and returns where."""
-        steps = (self.geometry.input, self.geometry.output, *self.geometry.extras)
-        context = f.op("ptr", f"alloca [{Context.PIXELS + len(steps)} x i64], align 8")
+        context = f.op("ptr", f"alloca [{Context.WORDS} x i64], align 8")
         offsets = self.runs.offsets
         entries = ", ".join(f"i64 {offset}" for offset in offsets)
         table = f"@taps_{hashlib.sha256(entries.encode()).hexdigest()[:8]}"  # a kernel may have nests with other runs
@@ -137,7 +134,6 @@ class MatrixNest:
             Context.PASSES: self.passes.count,
             Context.REST: self.passes.rest,
             Context.PANEL_BYTES: self.panel_bytes,
-            **{Context.PIXELS + index: between.pixel for index, between in enumerate(steps)},
         }
         for word, value in words.items():
             f.store(f.number(value), context, 8 * word, align=8)

@@ -25,7 +25,6 @@ from strop.compiler.emit import Function, Module, Number, Value, vector_of
 from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, flops, operands, split_bias
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.dot_product import DotProduct, FloatProduct, IntegerProduct
-from strop.compiler.kernels.strided import StridedRows
 
 PANEL = 16
 """Output channels of a panel of packed weights."""
@@ -57,11 +56,10 @@ class Tile:
     """What the code of a register tile depends on.
 
     rows, columns: output pixels; vectors: of output channels, of which the last has `lanes` (0: all). *_pixel, *_row:
-    bytes between the tile's pixels; strided: those between the pixels of its one row are in the context. unroll: steps
-    of one pass of the inner loop; is_one_pass: every run is exactly one pass; has_rest: runs are no multiple of it.
-    taps: whether there is more than one. sets: of accumulators, which steps take in turn where one set is too few
-    chains to hide latency. Prefetches: near: bytes of weights ahead, into L1 (0: none); far: cache lines a pass from
-    `next` on into L2; soon: cache lines a pass from `soon` on into L1;
+    bytes between the tile's pixels. unroll: steps of one pass of the inner loop; is_one_pass: every run is exactly one
+    pass; has_rest: runs are no multiple of it. taps: whether there is more than one. sets: of accumulators, which
+    steps take in turn where one set is too few chains to hide latency. Prefetches: near: bytes of weights ahead, into
+    L1 (0: none); far: cache lines a pass from `next` on into L2; soon: cache lines a pass from `soon` on into L1;
     early: what the epilogue needs, at the start. input_step: bytes between the steps of a pixel.
     """
 
@@ -88,7 +86,6 @@ class Tile:
     early: bool = False
     soon: int = 0
     input_step: int = STEP
-    strided: bool = False
 
     @functools.lru_cache(maxsize=256)  # noqa: B019  values, not instances, are what is kept
     def symbol(self, isa: Isa) -> str:
@@ -112,19 +109,16 @@ class Tile:
 
 
 class Context:
-    """What is the same for all tiles of a layer, in memory: taps (a table of byte offsets), counts, strides.
-
-    For strided tiles, from PIXELS on: bytes from pixel to pixel in the input, the output and the extra inputs.
-    """
+    """What is the same for all tiles of a layer, in memory: taps (a table of byte offsets), counts, panel stride."""
 
     TAPS, TAP_COUNT, PASSES, REST, PANEL_BYTES = range(5)
-    WORDS = PIXELS = 5
+    WORDS = 5
 
 
 class _Emitter:
     def __init__(self, f: Function, tile: Tile) -> None:
         self.f, self.tile, self.isa = f, tile, f.isa
-        self.first, self.weights, self.output, self.channels, context, self.next, self.soon = f.arguments[:7]
+        self.input, self.weights, self.output, self.channels, context, self.next, self.soon = f.arguments[:7]
         self.extras = f.arguments[7:]
         self.context = [
             f.load("ptr" if word == Context.TAPS else "i64", context, 8 * word, align=8)
@@ -134,17 +128,6 @@ class _Emitter:
         pixels = [(y, x) for y in range(tile.rows) for x in range(tile.columns)]
         self.places = [y * tile.input_row + x * tile.input_pixel for y, x in pixels]
         self.pixels = pixels
-        self.input = [self.first]
-        self.strided: StridedRows | None = None
-        self.output_pixel: Number = tile.output_pixel
-        self.extra_pixels: list[Number] = [extra.pixel for extra in tile.extras]
-        if tile.strided:
-            strides = [
-                f.load("i64", context, 8 * (Context.PIXELS + index), align=8) for index in range(2 + len(tile.extras))
-            ]
-            self.strided = StridedRows(f, self.first, strides[0], tile.columns)
-            self.input, self.places = self.strided.starts, [0] * len(pixels)
-            self.output_pixel, self.extra_pixels = strides[1], list(strides[2:])
         is_float = tile.accumulator == "float32"
         self.bias, self.epilogue = split_bias(tile.epilogue) if is_float else (None, tile.epilogue)
         self.has_loop = flops(tile.epilogue) >= _LONG and len(pixels) > 1
@@ -170,8 +153,7 @@ class _Emitter:
 
             def tap(_: Number, carried: list[Value]) -> list[Value]:
                 offset = f.load("i64", carried[-1], align=8)
-                inside = [f.offset(pointer, offset) for pointer in self.input]
-                return [*self.run_of_steps(inside, carried[:-1]), f.offset(carried[-1], 8)]
+                return [*self.run_of_steps(f.offset(self.input, offset), carried[:-1]), f.offset(carried[-1], 8)]
 
             state = f.loop(self.context[Context.TAP_COUNT], tap, [*state, self.context[Context.TAPS]])[:-1]
         else:
@@ -198,47 +180,33 @@ class _Emitter:
 
     def fetch_operands(self) -> None:
         """Asks for what the epilogue will read, or else write, which would be waited for when all else is done."""
-        tile = self.tile
-        read = [
-            self.places_of(self.f.opaque(at), extra.row, pixel)  # LLVM would keep the addresses until the end
-            for extra, pixel, at in zip(tile.extras, self.extra_pixels, self.extras, strict=True)
-            if not extra.broadcast
-        ]
-        for places in read or [self.places_of(self.f.opaque(self.output), tile.output_row, self.output_pixel)]:
-            for place in places:
+        f, tile = self.f, self.tile
+        read = [(e.row, e.pixel, at) for e, at in zip(tile.extras, self.extras, strict=True) if not e.broadcast]
+        for row, pixel, pointer in read or [(tile.output_row, tile.output_pixel, self.output)]:
+            for y, x in self.pixels:
                 for line in range(0, tile.vectors * self.isa.lanes * 4, _LINE):
-                    self.f.prefetch(place, line)
-
-    def places_of(self, first: Value, row: int, pixel: Number) -> list[Value]:
-        """Returns where each pixel of the tile lies behind its first."""
-        if isinstance(pixel, int):
-            return [self.f.offset(first, y * row + x * pixel) for y, x in self.pixels]
-        places = [first]
-        for _ in self.pixels[1:]:
-            places.append(self.f.offset(places[-1], pixel))
-        return places
+                    f.prefetch(pointer, y * row + x * pixel + line)
 
     def channel_place(self, vector: int, index: int) -> int:
         """Returns where the numbers of a vector of channels lie behind `channels`."""
         lane = vector * self.isa.lanes
         return (lane // PANEL * self.numbers + index) * 4 * PANEL + lane % PANEL * 4
 
-    def run_of_steps(self, pixels: list[Value], state: list[Value]) -> list[Value]:
+    def run_of_steps(self, pixel: Value, state: list[Value]) -> list[Value]:
         """Emits one tap: passes of `unroll` steps, then single ones."""
-        f, tile, count = self.f, self.tile, len(state)
+        f, tile = self.f, self.tile
 
         def body(steps: int) -> Callable[[Number, list[Value]], list[Value]]:
-            return lambda _, carried: self.steps(steps, carried[count:], carried[:count])
+            return lambda _, carried: self.steps(steps, carried[-1], carried[:-1])
 
         if tile.is_one_pass:
-            return self.steps(tile.unroll, pixels, state)[:count]
-        passes = self.context[Context.PASSES]
-        carried = f.loop(passes, body(tile.unroll), [*state, *pixels], may_be_empty=tile.has_rest)
+            return self.steps(tile.unroll, pixel, state)[:-1]
+        carried = f.loop(self.context[Context.PASSES], body(tile.unroll), [*state, pixel], may_be_empty=tile.has_rest)
         if tile.has_rest:
             carried = f.loop(self.context[Context.REST], body(1), carried, may_be_empty=True)
-        return carried[:count]
+        return carried[:-1]
 
-    def steps(self, steps: int, pixels: list[Value], state: list[Value]) -> list[Value]:
+    def steps(self, steps: int, pixel: Value, state: list[Value]) -> list[Value]:
         """Emits `steps` steps in a row; returns the state and the input moved behind them."""
         f, tile, isa = self.f, self.tile, self.isa
         sums, weights = state[: -self.panels - 2], state[-self.panels - 2 : -2]
@@ -254,7 +222,6 @@ class _Emitter:
             for line in range(tile.soon):
                 f.prefetch(soon, _LINE * line)
             soon = f.offset(soon, _LINE * tile.soon)
-        pointers = self.strided.addresses(pixels) if self.strided else pixels * len(self.pixels)
         for step in range(steps):
             vectors = []
             for j in range(tile.vectors):
@@ -267,16 +234,15 @@ class _Emitter:
             first = step % tile.sets * count
             if step and tile.input_step == STEP and 0 < tile.input_pixel < steps * STEP:
                 # Pixels overlap: LLVM would keep what several of them read, and spill the sums instead.
-                pixels = [f.opaque(pixels[0])]
-                pointers = pixels * len(self.pixels)
-            for p, (pointer, place) in enumerate(zip(pointers, self.places, strict=True)):
-                value = f.splat(f.load(element, pointer, place + step * tile.input_step), isa.lanes)
+                pixel = f.opaque(pixel)
+            for p, place in enumerate(self.places):
+                value = f.splat(f.load(element, pixel, place + step * tile.input_step), isa.lanes)
                 prepared = self.product.pixel(f, value)
                 for j, vector in enumerate(vectors):
                     at = first + p * tile.vectors + j
                     sums[at] = self.product.accumulate(f, sums[at], prepared, vector)
         moved = [f.offset(panel, steps * PANEL * STEP) for panel in weights]
-        return [*sums, *moved, ahead, soon, *(f.offset(pointer, steps * tile.input_step) for pointer in pixels)]
+        return [*sums, *moved, ahead, soon, f.offset(pixel, steps * tile.input_step)]
 
     def finish(self, sums: list[Value]) -> None:
         """Emits the epilogue and the stores; a long epilogue as a loop over pixels, which is shorter and as fast."""
@@ -288,14 +254,14 @@ class _Emitter:
         if self.has_loop:
             self.finish_in_loop(sums, channels)
             return
-        outputs = self.places_of(self.output, tile.output_row, self.output_pixel)
-        extras = [
-            self.places_of(pointer, extra.row, pixel)
-            for extra, pixel, pointer in zip(tile.extras, self.extra_pixels, self.extras, strict=True)
-        ]
-        for p, output in enumerate(outputs):
-            for j in range(tile.vectors):
-                self.store(sums[p * tile.vectors + j], j, channels[j], output, [places[p] for places in extras])
+        for j in range(tile.vectors):
+            for p, (y, x) in enumerate(self.pixels):
+                output = self.f.offset(self.output, y * tile.output_row + x * tile.output_pixel)
+                extras = [
+                    self.f.offset(pointer, y * extra.row + x * extra.pixel)
+                    for extra, pointer in zip(tile.extras, self.extras, strict=True)
+                ]
+                self.store(sums[p * tile.vectors + j], j, channels[j], output, extras)
 
     def finish_in_loop(self, sums: list[Value], channels: list[list[Value]]) -> None:
         """Puts the sums on the stack and emits the epilogue once, for one pixel."""
@@ -306,10 +272,10 @@ class _Emitter:
 
         def pixel(row: Number, column: Number) -> None:
             at = f.offset(stack, f.mul(f.add(f.mul(row, tile.columns), column), tile.vectors * size))
-            output = f.offset(self.output, f.add(f.mul(row, tile.output_row), f.mul(column, self.output_pixel)))
+            output = f.offset(self.output, f.add(f.mul(row, tile.output_row), f.mul(column, tile.output_pixel)))
             extras = [
-                f.offset(pointer, f.add(f.mul(row, extra.row), f.mul(column, between)))
-                for extra, between, pointer in zip(tile.extras, self.extra_pixels, self.extras, strict=True)
+                f.offset(pointer, f.add(f.mul(row, extra.row), f.mul(column, extra.pixel)))
+                for extra, pointer in zip(tile.extras, self.extras, strict=True)
             ]
             for j in range(tile.vectors):
                 self.store(f.load(sums[0].type, at, j * size, align=size), j, channels[j], output, extras)
