@@ -18,6 +18,8 @@ know. Those of version 1:
     plan/<level>        what the code for an ISA level (`cpu.LEVELS`) is to be called with, task by task: JSON
     code/<level>        that code: position-independent, mapped read and execute
     weights/<level>     weights packed for that code
+    plan/<level>/<n>    of a model with free sizes: the same for some sizes; the manifest says which belong together,
+                        and code/<level>/<n>, weights/<level>/<n> may serve several plans
 """
 
 from __future__ import annotations

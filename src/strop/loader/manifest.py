@@ -10,13 +10,15 @@ inputs       [{"name", "dtype", "shape"}], shape of numbers, symbols and nulls; 
 preprocess   how images become inputs, as `--preprocess` takes it, or null
 tests        {"tolerance", "vectors": [{"inputs": {name: member}, "outputs": {name: member}}]}
 native       whether machine code for every node is in the bundle, so that no engine is needed
+specialized  left out, or [{"level", "shapes": {input: [numbers]}, "plan", "code", "weights"}]: machine code for some
+             sizes of a model with free ones, by members; other sizes, and other CPUs, take the engine
 hashes       SHA-256 of every other member
 metadata     whatever the writer adds
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
 from strop.loader.format import MODEL, Entry, damaged
@@ -42,6 +44,7 @@ _FIELDS: Final[dict[str, Any]] = {
     "hashes": dict,
     "metadata": dict,
 }
+_SPECIALIZED: Final[Any] = [{"level": str, "shapes": dict, "plan": str, "code": str, "weights": str}]
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
@@ -77,8 +80,24 @@ def parse_manifest(data: memoryview, entries: Iterable[Entry], path: object) -> 
             for name, member in vector[kind].items():
                 if not isinstance(member, str) or member not in others:
                     raise damaged(path, f"the test array of {name!r} is not there", got=member)
+    _check_specialized(manifest, others, path)
     result: Manifest = manifest
     return result
+
+
+def _check_specialized(manifest: Manifest, members: Container[str], path: object) -> None:
+    """Completes and checks the field that bundles of earlier versions lack."""
+    specialized = manifest.setdefault("specialized", [])
+    _check(specialized, _SPECIALIZED, "manifest.specialized", path)
+    names = [spec["name"] for spec in manifest["inputs"]]
+    for piece in specialized:
+        if sorted(piece["shapes"]) != sorted(names):
+            raise damaged(path, "its code is for other inputs than the model's", got=", ".join(piece["shapes"]))
+        for shape in piece["shapes"].values():
+            _check(shape, [int], "manifest.specialized[].shapes", path)
+        for kind in ("plan", "code", "weights"):
+            if piece[kind] not in members:
+                raise damaged(path, f"the {kind} for some sizes is not there", got=piece[kind])
 
 
 def _check(value: object, form: Any, where: str, path: object) -> None:

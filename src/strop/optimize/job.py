@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from strop.optimize.schedule import Schedule
 from strop.optimize.study import Study
 from strop.optimize.trial import TrialSpec
 from strop.quality.contract import DataSet
-from strop.quality.task import first_inputs
+from strop.quality.task import TaskData, first_inputs
 from strop.runtime.bundle import write_bundle
 
 if TYPE_CHECKING:
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
 
 Inputs = Mapping[str, np.ndarray]
 
+Shapes = Mapping[str, tuple[int, ...]]
+
 TIMED_SAMPLES = 6
 """Where shapes differ from sample to sample; otherwise one is as good as many."""
+
+SHAPED_SAMPLES = 100
+"""Whose shapes are counted where they differ: the bundle may hold code for the most frequent ones."""
 
 
 def inputs_to_time(data: DataSet) -> tuple[list[Inputs], list[Inputs]]:
@@ -42,6 +48,14 @@ def inputs_to_time(data: DataSet) -> tuple[list[Inputs], list[Inputs]]:
     samples: list[Inputs] = list(first_inputs(data, TIMED_SAMPLES))
     shapes = {tuple(array.shape for array in inputs.values()) for inputs in samples}
     return samples, samples if len(shapes) > 1 else samples[:1]
+
+
+def frequent_shapes(data: DataSet, timed: Sequence[Inputs]) -> list[Shapes]:
+    """Returns the shapes that samples come in, the most frequent first."""
+    if len(timed) > 1 and not isinstance(data, TaskData):  # a task's calls are known only by running it
+        timed = first_inputs(data, SHAPED_SAMPLES)
+    counted = Counter(tuple((name, array.shape) for name, array in inputs.items()) for inputs in timed)
+    return [dict(shapes) for shapes, _ in counted.most_common()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,9 @@ class Job:
     """One search: what it was given, where it works, and what it has kept, the baseline first and the best last.
 
     timed_inputs: what is timed, one sample, or several where their shapes differ; checked: a few samples' inputs with
-    the baseline's outputs. request_seconds, sample_seconds: what a request to the baseline and the evaluation of a
-    sample (reading and scoring included) take; openings: what the start of a worker has taken, by engine, at worst.
+    the baseline's outputs; shapes: those of samples, by name, the most frequent first. request_seconds, sample_seconds:
+    what a request to the baseline and the evaluation of a sample (reading and scoring included) take; openings: what
+    the start of a worker has taken, by engine, at worst.
     limits: on latency, memory and throughput; finished: the trials of earlier runs of this study, by key, which are not
     measured again.
     """
@@ -87,6 +102,7 @@ class Job:
     folder: Path = Path()
     timed_inputs: list[Inputs] = field(default_factory=list)
     checked: list[tuple[Inputs, Inputs]] = field(default_factory=list)
+    shapes: list[Shapes] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     request_seconds: float = 0.0
     sample_seconds: float = 0.0
@@ -152,7 +168,11 @@ class Job:
 
     def write(self, form: Kept, path: Path, report: Mapping[str, object]) -> None:
         """Writes a form as a bundle, whole or not at all."""
-        inputs = self.timed_inputs[0]
+        inputs, batch = self.timed_inputs[0], form.spec.batch
+        shapes = [
+            {name: (batch * shape[0], *shape[1:]) if batch > 1 else shape for name, shape in each.items()}
+            for each in self.shapes
+        ]
         write_bundle(
             path,
             model=form.model,
@@ -163,4 +183,5 @@ class Job:
             preprocess=self.preprocess,
             metadata={"strop": __version__, "machine": machine().fingerprint, "original": self.model.sha256},
             created=timestamp(),
+            shapes=shapes,
         )

@@ -21,7 +21,7 @@ from strop.optimize.afterwards import run_afterwards
 from strop.optimize.confirm import confirm_best
 from strop.optimize.forecasting import forecast
 from strop.optimize.int8_forms import int8_forms
-from strop.optimize.job import TIMED_SAMPLES, Inputs, Job, Kept, inputs_to_time
+from strop.optimize.job import TIMED_SAMPLES, Inputs, Job, Kept, frequent_shapes, inputs_to_time
 from strop.optimize.limit_checks import check_limits
 from strop.optimize.plan import FEW_LABELS, Shares, divide, fit_shares
 from strop.optimize.racing import open_contender
@@ -105,6 +105,7 @@ def _start_baseline(job: Job) -> str:
     began = job.budget.elapsed
     samples, job.timed_inputs = inputs_to_time(job.data)
     reading_seconds = (job.budget.elapsed - began) / min(TIMED_SAMPLES, len(job.data))
+    job.shapes = frequent_shapes(job.data, job.timed_inputs)
     try:
         latency = _time_baseline(job, samples)
     except WorkerError as error:

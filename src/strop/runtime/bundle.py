@@ -26,6 +26,9 @@ TOLERANCES: Mapping[bool, float] = {False: 1e-3, True: 0.1}
 Another version of the engine or another CPU sums in another order; in int8 that moves values by whole steps.
 """
 
+MOST_SHAPES = 32
+"""How many sets of input shapes of a model with free sizes may have code in the bundle."""
+
 TestVector = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 """Inputs by name, and the outputs by name that the compiled model gave for them."""
 
@@ -42,12 +45,15 @@ def write_bundle(
     preprocess: str | Preprocess | None = None,
     metadata: Mapping[str, object] | None = None,
     tolerance: float | None = None,
+    shapes: Sequence[Mapping[str, tuple[int, ...]]] = (),
 ) -> Path:
     """Writes a bundle, whole or not at all, and returns its path; the same arguments give the same bytes.
 
     model: what is shipped, at most 2 GB; engine, settings: how it is to be run; test_vectors: at least one, made with
     that engine; created: an ISO timestamp (`strop.measure.clock.timestamp()`); report: any JSON value; preprocess: as
-    `--preprocess` takes it, or parsed; metadata: any JSON object; tolerance: of the self-test, None that of TOLERANCES.
+    `--preprocess` takes it, or parsed; metadata: any JSON object; tolerance: of the self-test, None that of TOLERANCES;
+    shapes: those of the inputs, by name, that a model with free sizes is to have code for beside those of the test
+    vectors, the most frequent first; MOST_SHAPES in all.
 
     Raises:
         FileError: `file.write`; what was at `path` before is still there.
@@ -67,6 +73,10 @@ def write_bundle(
     if report is not None:
         members[REPORT] = to_text(report, indent=1, sort_keys=True).encode()
     level = _add_code(members, model, settings) if engine == "native" else None
+    specialized = []
+    if engine == "native" and level is None:
+        wanted = [{name: np.shape(array) for name, array in inputs.items()} for inputs, _ in test_vectors]
+        specialized = _add_specialized(members, model, settings, _distinct([*wanted, *shapes]))
     hashes = {name: sha256(data).hexdigest() for name, data in members.items()}
     version = get_engine(engine).available().version
     # The cache is a folder of this machine; a bundle of another's making must not name where to write.
@@ -87,6 +97,7 @@ def write_bundle(
             "vectors": vectors,
         },
         "native": level is not None,
+        "specialized": specialized,
         "hashes": hashes,
         "metadata": plain(metadata or {}),
     }
@@ -103,6 +114,42 @@ def _add_code(members: dict[str, bytes | memoryview], model: ModelSource, settin
     level = image.plan.level
     members |= {PLAN + level: image.plan.to_bytes(), CODE + level: image.read_code(), WEIGHTS + level: image.weights}
     return level
+
+
+def _distinct(shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[Mapping[str, tuple[int, ...]]]:
+    """Returns the first MOST_SHAPES that differ."""
+    found: list[Mapping[str, tuple[int, ...]]] = []
+    for each in shapes:
+        if each not in found:
+            found.append(each)
+    return found[:MOST_SHAPES]
+
+
+def _add_specialized(
+    members: dict[str, bytes | memoryview],
+    model: ModelSource,
+    settings: Settings,
+    shapes: Sequence[Mapping[str, tuple[int, ...]]],
+) -> list[dict[str, object]]:
+    """Adds what a model with free sizes needs for these shapes; returns what belongs together, as the manifest has it.
+
+    Nothing where it is not native as a whole. Plans have code and weights in common where those are equal.
+    """
+    from strop.engines.native.engine import NativeEngine
+
+    if all(spec.is_static for spec in model.inputs):
+        return []
+    pieces: list[dict[str, object]] = []
+    kept: dict[str, str] = {}  # members by the hash of their content
+    for number, image in enumerate(NativeEngine().images(model, shapes, settings)):
+        level, piece = image.plan.level, {}
+        parts = (("plan", PLAN, image.plan.to_bytes()), ("code", CODE, image.read_code()))
+        for kind, prefix, data in (*parts, ("weights", WEIGHTS, image.weights)):
+            piece[kind] = kept.setdefault(f"{kind} {sha256(data).hexdigest()}", f"{prefix}{level}/{number}")
+            members.setdefault(piece[kind], data)
+        sizes = {tensor.name: list(tensor.shape) for tensor in image.plan.inputs}
+        pieces.append({"level": level, "shapes": sizes, **piece})
+    return pieces
 
 
 def _add_vector(

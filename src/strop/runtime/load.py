@@ -79,6 +79,8 @@ def load_bundle(
             from strop.runtime.native import open_native
 
             compiled = open_native(bundle, given)
+        elif bundle.manifest["specialized"]:
+            compiled = _specialized(bundle, given, fallback=fallback)
         if compiled is None:
             from strop.runtime.by_engine import compile_bundle
 
@@ -87,6 +89,23 @@ def load_bundle(
         bundle.close()
         raise
     return LoadedModel(bundle, compiled)
+
+
+def _specialized(bundle: Bundle, given: Mapping[str, KnobValue], *, fallback: bool) -> CompiledModel | None:
+    """Returns a model with free sizes that runs the bundle's code, None where that is for other CPUs or settings."""
+    from strop.runtime.native import needs_no_other_code
+    from strop.runtime.specialized import SpecializedBundle, pieces_for_this_cpu
+
+    if not needs_no_other_code(given) or not pieces_for_this_cpu(bundle):
+        return None
+
+    def compile() -> CompiledModel:
+        from strop.runtime.by_engine import compile_bundle
+
+        # The whole has its place in the budget of cores already.
+        return compile_bundle(bundle, {**given, "share_cores": False}, fallback=fallback)
+
+    return SpecializedBundle(bundle, given, compile=compile)
 
 
 class LoadedModel:

@@ -24,20 +24,30 @@ def open_native(bundle: Bundle, given: Mapping[str, KnobValue]) -> ProgramModel 
 
     given: what replaces recorded settings. Raises BundleError `bundle.damaged`, UsageError for a bad number.
     """
-    if not is_fully_native(bundle) or any(name not in _REPLACEABLE for name in given):
+    if not is_fully_native(bundle) or not needs_no_other_code(given):
         return None
     level = bundle.code_level
     assert level is not None
     image = _image(bundle, level)
-    recorded = bundle.manifest["engine"]["settings"]
-    settings = {**recorded, "isa": level, "device": "CPU", **_counts(recorded, given)}
-    if "share_cores" in given:
-        settings["share_cores"] = bool(given["share_cores"])
-    model = ProgramModel(image, settings=settings, stages={"read": 0.0, "compile": 0.0})
+    model = ProgramModel(image, settings=settings_in_force(bundle, level, given), stages={"read": 0.0, "compile": 0.0})
     if not _is_still_there(bundle):
         model.close()
         raise damaged(bundle.file, "the file was replaced while it was loaded")
     return model
+
+
+def needs_no_other_code(given: Mapping[str, KnobValue]) -> bool:
+    """Whether a bundle's code runs with these settings."""
+    return all(name in _REPLACEABLE for name in given)
+
+
+def settings_in_force(bundle: Bundle, level: str, given: Mapping[str, KnobValue]) -> dict[str, KnobValue]:
+    """Returns the bundle's settings with what `given` replaces of them; raises UsageError for a bad number."""
+    recorded = bundle.manifest["engine"]["settings"]
+    settings = {**recorded, "isa": level, "device": "CPU", **_counts(recorded, given)}
+    if "share_cores" in given:
+        settings["share_cores"] = bool(given["share_cores"])
+    return settings
 
 
 def _image(bundle: Bundle, level: str) -> Image:

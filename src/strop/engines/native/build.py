@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -24,7 +24,7 @@ from strop.engines.native.shapes import Shapes
 from strop.engines.native.specialized import Specialized
 from strop.engines.native.tuning import TunedNote, measured
 from strop.engines.source import as_model
-from strop.errors import FileError, NotSupportedError
+from strop.errors import FileError, ModelError, NotSupportedError
 from strop.machine import cache_directory
 from strop.measure.clock import now
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from strop.model.model import Model
 
 _log = logging.getLogger(__name__)
+
+MOST_APART = 4
+"""How many sets of shapes a bundle holds code for where each needs code and weights of its own."""
 
 _CODE_KNOBS = ("winograd", "tune")
 """The knobs beside `isa` that other code comes of; what tuning measured is a part of its own of an image's key."""
@@ -82,21 +85,36 @@ class Caches(NamedTuple):
 
 
 def is_native(source: ModelSource, settings: Mapping[str, KnobValue]) -> bool:
-    """Whether all of the model would be machine code; nothing is compiled to find out."""
+    """Whether all of the model would be machine code; nothing is compiled to find out.
+
+    Not where more than the batch is free: every new size could cost the time of compiling.
+    """
     caches = Caches.of(settings)
     known = Identity(source, caches.notes).find()
     if known is not None and find_image(known.sha256, settings, caches) is not None:
         return True
     model = as_model(source)
-    if not all(spec.is_static for spec in model.inputs) or not _may_be_native(model):
+    free_sizes = (size for spec in model.inputs for size in spec.shape[1:] if not isinstance(size, int))
+    if any(True for _ in free_sizes) or not _may_be_native(model):
         return False
     from strop.compiler.partition import partition
 
     try:
-        return partition(model, isa=str(settings["isa"]), winograd=_winograd(settings)).native_share == 1
+        shaped = _at_some_sizes(model)
+        return partition(shaped, isa=str(settings["isa"]), winograd=_winograd(settings)).native_share == 1
     except Exception as error:  # compiling it says what is wrong
         _log.info("%s cannot be divided: %s", model.name, error)
         return False
+
+
+def _at_some_sizes(model: Model) -> Model:
+    """Returns the model with its batch where that is free: one, or what it runs at."""
+    from strop.model.random_inputs import runnable_inputs
+    from strop.model.shapes import with_shapes
+
+    if all(spec.is_static for spec in model.inputs):
+        return model
+    return with_shapes(model, {name: array.shape for name, array in runnable_inputs(model).items()})
 
 
 def _may_be_native(model: Model) -> bool:
@@ -241,6 +259,39 @@ def image_of_model(
     if records is not None:
         TunedNote(model.sha256, settings, caches.notes).write(digest)
     return kept
+
+
+def images_of_shapes(
+    model: Model, wanted: Sequence[Mapping[str, tuple[int, ...]]], settings: Mapping[str, KnobValue], caches: Caches
+) -> list[Image]:
+    """Returns the images of a model with free sizes for these shapes of its inputs, as many as have one.
+
+    They share code and weights where the model allows it; where not, only the first few shapes get an image.
+    """
+    from strop.compiler.program import CompileSettings
+    from strop.engines.native.family import Family
+    from strop.model.oracle import custom_operators
+    from strop.model.shapes import with_shapes
+
+    if custom_operators(model.to_proto()):
+        return []
+    settings = {**settings, "tune": False}
+    family = Family(model, CompileSettings(str(settings["isa"]), _winograd(settings)), caches.objects)
+    made: list[tuple[Mapping[str, tuple[int, ...]], Image]] = []
+    for shapes in wanted:
+        try:
+            image = family.image(shapes)
+            if image is None and len(made) < MOST_APART:
+                image = image_of_model(with_shapes(model, shapes), settings, caches)
+        except ModelError as error:  # a request's values decide; the engine serves these sizes when they come
+            _log.info("%s has no code for %s: %s", model.name, shapes, error.in_a_line)
+            continue
+        if image is not None:
+            made.append((shapes, image))
+        elif not made:
+            return []  # what is native in part is so for all sizes
+    # Code may have been added for later sizes: now that all is there, every plan is made for the same code.
+    return [family.image(shapes) or image for shapes, image in made] if family.is_cheap else [i for _, i in made]
 
 
 def find_image(sha256: str, settings: Mapping[str, KnobValue], caches: Caches) -> Image | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from strop.engines.contract import Availability, CompiledModel, Knob, KnobValue, ModelSource, Settings
@@ -83,6 +84,19 @@ class NativeEngine:
 
         chosen = self._chosen(settings)
         return image_of_model(as_model(model), chosen, Caches.of(chosen))
+
+    def images(
+        self, model: ModelSource, shapes: Sequence[Mapping[str, tuple[int, ...]]], settings: Settings
+    ) -> list[Image]:
+        """Returns plan, code and weights of a model with free sizes, for these shapes of its inputs.
+
+        None where it is not native as a whole; in their order, less those that have none. Equal ones share memory.
+        """
+        self.load()
+        from strop.engines.native.build import Caches, images_of_shapes
+
+        chosen = self._chosen(settings)
+        return images_of_shapes(as_model(model), shapes, chosen, Caches.of(chosen))
 
     def covers(self, model: ModelSource) -> bool:
         """Whether all of the model is machine code with the default settings; makes none to find out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock  # threading.Lock, without its imports
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ class PerShapes(Generic[Made]):
     def __init__(self, make: Callable[[Shapes], Made], close: Callable[[Made], None], *, limit: int):
         self._make, self._close, self._limit = make, close, limit
         self._entries: OrderedDict[Shapes, _Entry[Made]] = OrderedDict()
-        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._lock, self._making = allocate_lock(), allocate_lock()
 
     @property
     def is_full(self) -> bool:
