@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, Literal
 
 import numpy as np
 
@@ -14,23 +16,39 @@ from strop.compiler.layouts import NO_HALO, Halo, Layout, channels_last, dense
 from strop.compiler.levels import Convolve, Graph, Operation, Value
 from strop.compiler.problems import problem_of
 from strop.compiler.records import Records
+from strop.compiler.registry import KERNELS
 from strop.compiler.views import Step
+
+_TOO_LARGE: Final = "its filters would take more memory than the time it saves is worth"
 
 Ask = Callable[[Operation | None, list[Layout], Layout], Choice]
 """Gives the kernel for an operation on these layouts, and what it needs; None: for a border."""
 
 
-def asking(isa: Isa, winograd: Literal["auto", "off"] = "auto", records: Records | None = None) -> Ask:
+Spared = Mapping[str, frozenset[str]]
+"""By the output of an operation: families of kernels that are not to compute it, as their filters take too much."""
+
+
+def asking(
+    isa: Isa,
+    winograd: Literal["auto", "off"] = "auto",
+    records: Records | None = None,
+    spared: Spared = MappingProxyType({}),
+) -> Ask:
     """Returns the question that layout asks for each operation: which kernel, and what it needs.
 
-    records: what was measured, for who asked for tuning.
+    records: what was measured, for who asked for tuning; spared: what `memory_budget.py` says.
     """
     known: dict[Problem, Choice] = {}
 
     def ask(operation: Operation | None, inputs: list[Layout], output: Layout) -> Choice:
         problem = problem_of(operation, inputs, output)
         if operation is not None and isinstance(operation.core, Convolve):
-            return choose(problem, isa, weights=operation.core.weights, winograd=winograd, records=records)
+            without = spared.get(operation.output, frozenset())
+            kernels = [kernel for kernel in KERNELS if kernel.family not in without] if without else KERNELS
+            weights = operation.core.weights
+            choice = choose(problem, isa, weights=weights, winograd=winograd, kernels=kernels, records=records)
+            return replace(choice, reasons=choice.reasons | dict.fromkeys(without, _TOO_LARGE)) if without else choice
         if problem not in known:
             known[problem] = choose(problem, isa, records=records)
         return known[problem]

@@ -21,6 +21,7 @@ from strop.compiler.levels import Block, Convolve, Graph, Recur
 from strop.compiler.link import link
 from strop.compiler.lower import lower, prepare
 from strop.compiler.machine_code import compile_objects
+from strop.compiler.memory_budget import spared
 from strop.compiler.object_cache import ObjectCache
 from strop.compiler.plan import PlanTask, ProgramPlan, make_plan
 from strop.compiler.problems import block_weights
@@ -70,8 +71,7 @@ def compile_program(
     for name in (*operations.inputs, *operations.outputs):
         _check_size(operations.values[name].bytes, f"{model.name}, {name!r}")
     fused = fuse(operations)
-    views = lay_out(fused, asking(isa, settings.winograd, records))
-    plan = make_plan(views, isa, scheduling(isa, records))
+    views, plan = _planned(fused, isa, settings, records)
     _check_size(plan.arena.bytes, f"{model.name}, what lies between its operations")
     if settings.verify:
         for graph in (operations, fused):
@@ -101,8 +101,20 @@ def _check_size(size: int, where: str) -> None:
 def plan_program(model: Model, settings: CompileSettings) -> ProgramPlan:
     """Returns the plan of a model's program as the cost model has it, without code: what tuning goes through."""
     isa = get_isa(settings.isa)
-    views = lay_out(fuse(_lowered(model)), asking(isa, settings.winograd))
-    return make_plan(views, isa, scheduling(isa))
+    return _planned(fuse(_lowered(model)), isa, settings, None)[1]
+
+
+def _planned(
+    graph: Graph, isa: Isa, settings: CompileSettings, records: Records | None
+) -> tuple[ViewGraph, ProgramPlan]:
+    """Returns views and plan; made twice where filters would take too much memory."""
+    views = lay_out(graph, asking(isa, settings.winograd, records))
+    plan = make_plan(views, isa, scheduling(isa, records))
+    without = spared(plan, records)
+    if without:
+        views = lay_out(graph, asking(isa, settings.winograd, records, without))
+        plan = make_plan(views, isa, scheduling(isa, records))
+    return views, plan
 
 
 def _lowered(model: Model) -> Graph:

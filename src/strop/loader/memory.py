@@ -57,21 +57,19 @@ class Words:
 def allocate(size: int) -> np.ndarray:
     """Returns `size` bytes, zero, page-aligned; large ones on huge pages where the system has them.
 
-    Pages are taken when they are first touched.
+    Pages are taken when they are first touched. Less than half of a huge page lies on small ones.
     """
-    if size < _HUGE // 2:
-        length, skip = -(-max(size, 1) // _PAGE) * _PAGE, 0
-    else:
-        length = -(-size // _HUGE) * _HUGE + _HUGE
-        skip = 1
+    pages = -(-max(size, 1) // _PAGE) * _PAGE
+    huge = (size + _HUGE // 2 - 1) // _HUGE * _HUGE
+    length = max(pages, huge) + (_HUGE if huge else 0)
     if hasattr(mmap, "MAP_PRIVATE"):
         mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         mapping = mmap.mmap(-1, length)
     whole = np.frombuffer(mapping, np.uint8)
-    if skip:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):
-                mapping.madvise(mmap.MADV_HUGEPAGE)
-        skip = -int(whole.ctypes.data) % _HUGE
+    skip = -int(whole.ctypes.data) % _HUGE if huge else 0
+    if huge and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            mapping.madvise(mmap.MADV_HUGEPAGE, skip, huge)
+            mapping.madvise(mmap.MADV_NOHUGEPAGE, skip + huge)
     return whole[skip : skip + size]

@@ -7,7 +7,7 @@ import pytest
 from strop.loader.memory import Words, allocate
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 100_000, (1 << 20) + 1, 5 << 20])
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_000, (1 << 20) + 1, 5 << 20, (4 << 20) + 5000, (6 << 20) - 1])
 def test_memory_is_zero_aligned_and_as_large_as_asked(size: int) -> None:
     memory = allocate(size)
     assert memory.nbytes == size and not memory.any()
