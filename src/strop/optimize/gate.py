@@ -39,7 +39,7 @@ from strop.optimize.events import Event, Listener, nobody
 from strop.optimize.gate_candidate import Candidate, EngineChoice, Timed, make_candidate
 from strop.optimize.gate_outputs import compare_outputs, in_words
 from strop.optimize.gate_probes import measure_ratios, slowdown_by_probes
-from strop.optimize.gate_verdict import LEVEL, Outcome, decide, false_red_rate, next_run, outcome
+from strop.optimize.gate_verdict import LEVEL, MOST_RUNS, Outcome, decide, false_red_rate, next_run, outcome
 from strop.runtime.remote import open_remote_bundle
 
 SCHEMA = "strop.gate/1"
@@ -352,7 +352,7 @@ def _judge(sides: Sides, method: str, seconds: float, on_event: Listener) -> Par
     words = {"rerun": "the old and the new form take turns", "probes": "take turns with probe kernels"}[method]
     runs: list[Mapping[str, Any]] = []
     outcomes: list[Outcome] = []
-    while (longer := next_run(outcomes)) is not None:
+    while (longer := next_run(outcomes, most=MOST_RUNS if method == "rerun" else 2)) is not None:
         again = f" (run {len(runs) + 1}, after one that was {outcomes[-1]})" if outcomes else ""
         on_event(Event("stage", f"{words}{again}"))
         try:

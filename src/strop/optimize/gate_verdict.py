@@ -7,6 +7,7 @@ life (where its memory and its threads came to lie) is no noise of a run, and no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -16,8 +17,11 @@ from strop.measure.estimate import Estimate
 LEVEL = 0.99
 """Of a run's interval: a run is red by chance in at most (1 - LEVEL) / 2 of cases, and less below the margin."""
 
-CLOSER = 1.5
-"""How much longer the runs are that follow one that could not tell."""
+MOST_RUNS = 4
+"""Runs of a gate at most; by probe kernels fewer, since longer ones tell no more where kernels disagree."""
+
+_LONGEST = 4.0
+"""A run is twice as long for each before it that could not tell, up to this many times the first."""
 
 
 class Outcome(StrEnum):
@@ -45,20 +49,17 @@ def outcome(slowdown: Estimate, margin: float) -> Outcome:
     return Outcome.CANNOT_TELL
 
 
-def next_run(runs: Sequence[Outcome]) -> float | None:
+def next_run(runs: Sequence[Outcome], *, most: int = MOST_RUNS) -> float | None:
     """Returns how long the next run is, as a multiple of the first; None where the runs so far have decided.
 
     Example:
         >>> next_run([]), next_run([Outcome.OK]), next_run([Outcome.REGRESSED]), next_run([Outcome.CANNOT_TELL])
-        (1.0, None, 1.0, 1.5)
+        (1.0, None, 1.0, 2.0)
     """
-    if not runs:
-        return 1.0
-    if runs[-1] is Outcome.OK or len(runs) == 3:
+    red, open_ = (sum(run is said for run in runs) for said in (Outcome.REGRESSED, Outcome.CANNOT_TELL))
+    if len(runs) >= most or red == 2 or (runs and runs[-1] is Outcome.OK):
         return None
-    if len(runs) == 1:
-        return 1.0 if runs[0] is Outcome.REGRESSED else CLOSER
-    return CLOSER if list(runs) == [Outcome.CANNOT_TELL, Outcome.REGRESSED] else None
+    return min(2.0**open_, _LONGEST)
 
 
 def decide(runs: Sequence[Outcome]) -> Outcome:
@@ -76,12 +77,12 @@ def decide(runs: Sequence[Outcome]) -> Outcome:
 def false_red_rate(level: float = LEVEL) -> dict[str, object]:
     """Returns how often chance alone makes a red of a model that is exactly as much slower as the margin allows.
 
-    There are two ways to two reds (red, red; cannot tell, red, red), each at most the square of one run's chance.
+    There are as many ways to a second red as pairs of runs, each at most the square of one run's chance.
     """
     run = (1 - level) / 2
     return {
         "one_run": run,
-        "confirmed": 2 * run * run,
+        "confirmed": math.comb(MOST_RUNS, 2) * run * run,
         "words": "at most, by a run's own noise, for a model exactly at the margin; an unchanged one is far below",
     }
 

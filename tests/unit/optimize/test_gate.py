@@ -129,7 +129,7 @@ def test_an_unchanged_model_is_ok_after_one_run(model: str, baseline: Path) -> N
     assert len(document["parts"][0]["runs"]) == 1
     assert document["slowdown"]["low"] < 1 < document["slowdown"]["high"]
     assert document["outputs"]["same"]
-    assert document["false_red"]["confirmed"] < 1e-4
+    assert document["false_red"]["confirmed"] < 2e-4
 
 
 def test_a_faster_model_is_ok(model: str, baseline: Path) -> None:

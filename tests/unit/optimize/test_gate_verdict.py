@@ -14,6 +14,7 @@ from strop.optimize.gate_probes import slowdown_by_probes
 from strop.optimize.gate_verdict import (
     EXIT_CODES,
     LEVEL,
+    MOST_RUNS,
     Outcome,
     decide,
     false_red_rate,
@@ -57,16 +58,31 @@ def test_a_run_says_on_which_side_of_the_margin_it_lies(slowdown: Estimate, said
         ([UNSURE, RED, RED], RED),
         ([UNSURE, RED, OK], OK),
         ([UNSURE, RED, UNSURE], UNSURE),
+        ([UNSURE, UNSURE, UNSURE, RED], UNSURE),
+        ([RED, UNSURE, UNSURE, RED], RED),
+        ([UNSURE, UNSURE, UNSURE, OK], OK),
         ([], UNSURE),
     ],
 )
 def test_what_runs_come_to(runs: list[Outcome], said: Outcome) -> None:
     assert decide(runs) is said
-    assert next_run(runs) is None or not runs
+    is_decided = said is not UNSURE or len(runs) == MOST_RUNS
+    assert (next_run(runs) is None) == is_decided
+
+
+def test_a_run_after_one_that_could_not_tell_is_longer() -> None:
+    lengths = [next_run([UNSURE] * count) for count in range(MOST_RUNS)]
+    assert lengths == [1.0, 2.0, 4.0, 4.0]
+    assert next_run([RED]) == 1.0 and next_run([UNSURE, RED]) == 2.0
+
+
+def test_there_may_be_fewer_runs() -> None:
+    assert next_run([UNSURE], most=2) == 2.0
+    assert next_run([UNSURE, RED], most=2) is None
 
 
 def test_no_way_through_the_rules_makes_red_of_one_red_run_or_goes_on_for_ever() -> None:
-    for path in itertools.product(Outcome, repeat=3):
+    for path in itertools.product(Outcome, repeat=MOST_RUNS):
         runs: list[Outcome] = []
         for said in path:
             if next_run(runs) is None:
