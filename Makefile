@@ -19,8 +19,10 @@ test: .venv/developed .venv/demo-model  ## the whole test suite
 	@$(BIN)/python -m pytest -m "not long and not torch" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%); first=$$?; \
 	$(BIN)/python -m pytest -m "not long and not torch" $(ALONE) && exit $$first
 
+test-long: export PYTHONDONTWRITEBYTECODE :=
 test-long: .venv/developed .venv/demo-model  ## what takes longer: every zoo model, kill series, 1000 examples
-	STROP_HYPOTHESIS=long $(BIN)/python -m pytest -m "not torch" --timeout 3600
+	@STROP_HYPOTHESIS=long $(BIN)/python -m pytest -m "not torch" --timeout 3600 -n $(WORKERS) --dist worksteal $(ALONE:%=--ignore=%); first=$$?; \
+	STROP_HYPOTHESIS=long $(BIN)/python -m pytest -m "not torch" --timeout 3600 $(ALONE) && exit $$first
 
 test-torch: .venv/developed  ## what needs PyTorch (installs it)
 	$(BIN)/python -m pip install --quiet "$(TORCH)" onnxscript

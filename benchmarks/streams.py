@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.networks.registry import NETWORKS, network_file
+from benchmarks.networks.registry import NETWORKS, known_networks, network_file
 from strop.engines.contract import Settings
 from strop.engines.remote import RemoteModel, open_remote
 from strop.errors import StropError
@@ -47,7 +47,7 @@ def measure(name: str, engine: str, streams: int, seconds: float, models: Path |
 def main(words: Sequence[str] | None = None) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=lambda text: text.split(","), default=list(NETWORKS))
+    parser.add_argument("--networks", type=known_networks, default=list(NETWORKS), help="names, separated by commas")
     parser.add_argument("--streams", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="of turns, a network")
     parser.add_argument("--engine", default="native")

@@ -18,7 +18,10 @@ CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("long", derandomize=True, deadline=None, max_examples=1000)
+# A kernel's properties are tried on three ISA tables: over 1000 examples a kernel.
+settings.register_profile(
+    "long", derandomize=True, deadline=None, max_examples=340, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile(os.environ.get("STROP_HYPOTHESIS", "ci"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.latency.measuring import ENGINES, measure_network
 from benchmarks.latency.records import RESULTS, Document, Records
 from benchmarks.latency.table import table
-from benchmarks.networks.registry import NETWORKS, network_file
+from benchmarks.networks.registry import NETWORKS, known_networks, network_file
 from strop.engines.registry import engine_names, get_engine
 from strop.machine import cache_directory, machine
 
@@ -65,7 +65,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     both = [count for count in (1, 2) if count <= machine().cores]
     parser.add_argument("--threads", type=int, nargs="+", default=both, help="thread counts (default: 1 and 2)")
-    parser.add_argument("--networks", type=_networks, default=list(NETWORKS), help="names, separated by commas")
+    parser.add_argument("--networks", type=known_networks, default=list(NETWORKS), help="names, separated by commas")
     parser.add_argument("--engines", type=lambda text: text.split(","), default=list(ENGINES))
     parser.add_argument("--seconds", type=float, help="seconds of turns for a network and thread count")
     parser.add_argument("--quick", action="store_true", help="short turns, results not kept with the others")
@@ -74,14 +74,6 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder of the results")
     parser.add_argument("--models", type=Path, help="folder of the networks (default: in Strop's cache folder)")
     return parser.parse_args(words)
-
-
-def _networks(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in NETWORKS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NETWORKS)}")
-    return names
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import tempfile
@@ -96,3 +97,12 @@ def network_file(network: Network, folder: Path | None = None) -> Path:
 def _code_hash() -> str:
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     return hashlib.sha256(code).hexdigest()[:12]
+
+
+def known_networks(text: str) -> list[str]:
+    """Returns the names in a list separated by commas; an error of it is for argparse to say."""
+    names = text.split(",")
+    for name in names:
+        if name not in NETWORKS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NETWORKS)}")
+    return names

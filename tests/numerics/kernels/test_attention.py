@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler.isa import Isa, get_isa
@@ -14,6 +14,7 @@ from strop.compiler.kernels import references
 from strop.compiler.kernels.attention import AttentionKernel
 from strop.compiler.kernels.contract import Attention
 from strop.compiler.layouts import Layout, dense
+from tests.examples import at_least
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 KERNEL = AttentionKernel()
@@ -77,7 +78,7 @@ def test_schedules_and_symbols_do_not_depend_on_lengths_but_for_the_tile() -> No
 
 
 @every_isa
-@settings(max_examples=40)
+@at_least(40)
 @given(problem=problems(), parts=st.integers(1, 3), for_any=st.booleans())
 def test_attention_is_what_its_definition_says(isa: Isa, problem: Attention, parts: int, for_any: bool) -> None:
     inputs = arrays(problem)

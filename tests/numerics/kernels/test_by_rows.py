@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler.expressions import add, channel, multiply, operand
@@ -19,6 +19,7 @@ from strop.compiler.kernels.pointwise import PointwiseKernel
 from strop.compiler.kernels.statistics import StatisticsKernel
 from strop.compiler.layouts import Layout, dense
 from strop.compiler.statistics import softmax
+from tests.examples import at_least
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 
@@ -32,7 +33,7 @@ def sums(images: int, rows: int, columns: int, pad: int) -> Pointwise:
 
 
 @every_isa
-@settings(max_examples=30)
+@at_least(30)
 @given(
     images=st.integers(1, 3),
     rows=st.integers(1, 9),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler.isa import Isa, get_isa
@@ -11,6 +11,7 @@ from strop.compiler.kernels import references
 from strop.compiler.kernels.contract import MatrixProduct
 from strop.compiler.kernels.matrix_product import MatrixProductKernel
 from strop.compiler.layouts import Layout, dense
+from tests.examples import at_least
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 KERNEL = MatrixProductKernel()
@@ -30,7 +31,7 @@ def problems(draw: st.DrawFn) -> MatrixProduct:
 
 
 @every_isa
-@settings(max_examples=40)
+@at_least(40)
 @given(problem=problems(), parts=st.integers(1, 3), which=st.integers(0, 1))
 def test_products_are_what_their_definition_says(isa: Isa, problem: MatrixProduct, parts: int, which: int) -> None:
     random = np.random.default_rng(0)

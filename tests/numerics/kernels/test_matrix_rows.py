@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler.expressions import add, apply, channel, operand
@@ -15,6 +15,7 @@ from strop.compiler.kernels import references
 from strop.compiler.kernels.contract import Convolution
 from strop.compiler.kernels.matrix_rows import MatrixRows
 from strop.compiler.layouts import Layout
+from tests.examples import at_least
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 KERNEL = MatrixRows()
@@ -39,7 +40,7 @@ def problems(draw: st.DrawFn) -> Convolution:
 
 
 @every_isa
-@settings(max_examples=40)
+@at_least(40)
 @given(problem=problems(), parts=st.integers(1, 3))
 def test_products_are_what_their_definition_says(isa: Isa, problem: Convolution, parts: int) -> None:
     random = np.random.default_rng(0)

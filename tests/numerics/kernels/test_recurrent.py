@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from strop.compiler import cells
@@ -16,6 +16,7 @@ from strop.compiler.kernels import references
 from strop.compiler.kernels.contract import Recurrence
 from strop.compiler.kernels.recurrent import RecurrentKernel
 from strop.compiler.layouts import Layout, dense
+from tests.examples import at_least
 from tests.numerics.kernels.harness import every_isa, run_problem
 
 KERNEL = RecurrentKernel()
@@ -86,7 +87,7 @@ def arrays(problem: Recurrence, scale: float = 1.0) -> tuple[list[np.ndarray], n
 
 
 @every_isa
-@settings(max_examples=60)
+@at_least(60)
 @given(problem=problems(), parts=st.integers(1, 3))
 def test_recurrences_are_what_their_definition_says(isa: Isa, problem: Recurrence, parts: int) -> None:
     inputs, weights, vectors = arrays(problem)
