@@ -57,7 +57,8 @@ class ProgramModel:
         )
         self._call = self._program.call
         # What keeps Python's lock while it runs has no need of turns, and is over before they would be taken.
-        self._lease = None if 0 < image.plan.seconds <= _SHORT_SECONDS else lease_of(self.settings)
+        self._is_short = 0 < image.plan.seconds <= _SHORT_SECONDS
+        self._lease = None if self._is_short else lease_of(self.settings)
         self._names = tuple(tensor.name for tensor in self._program.inputs)
         self._lock = allocate_lock()
         self._closed = False
@@ -98,7 +99,10 @@ class ProgramModel:
     def submit(self, inputs: Inputs) -> Future[dict[str, np.ndarray]]:
         """Queues one request; its inputs may be reused as soon as this returns. Requests start in order."""
         self._check_open()
-        arrays = [array.copy() for array in input_arrays(self._program.inputs, inputs)]
+        arrays = input_arrays(self._program.inputs, inputs)
+        if self._is_short:
+            return self._done(arrays)
+        arrays = [array.copy() for array in arrays]
         with self._lock:
             self._check_open()
             if self._executor is None:
@@ -149,6 +153,18 @@ class ProgramModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _done(self, arrays: list[np.ndarray]) -> Future[dict[str, np.ndarray]]:
+        """Runs a request here and now: handing it to a thread takes longer, and would not run beside this one."""
+        from concurrent.futures import Future
+
+        done: Future[dict[str, np.ndarray]] = Future()
+        done.set_running_or_notify_cancel()
+        try:
+            done.set_result(self(arrays))
+        except Exception as error:  # as a thread would have it
+            done.set_exception(error)
+        return done
 
     def _spread_of_streams(self) -> Spread | None:
         """Returns what keeps streams of one thread apart; teams keep apart by themselves."""
