@@ -80,6 +80,7 @@ CODES: Mapping[str, str] = {
     "file.read": "a file could not be read",
     # studies
     "study.not-a-study": "the file is not a Strop study",
+    "study.busy": "another run is writing the study",
     "study.other": "the study is of another model, data, machine or limit",
     "study.no-trial": "the study holds no such trial, or not what is needed to run it again",
     # limits of a search

@@ -28,6 +28,7 @@ from strop.optimize.samples import open_samples
 from strop.optimize.scoring import DecodeSource, GroupSource, LabelSource, MetricSource, choose_scoring
 from strop.optimize.search import BASELINE_ENGINE, search
 from strop.optimize.study import Study
+from strop.optimize.study_lock import StudyLock
 from strop.quality.contract import DataSet
 from strop.quality.data_range import check_range
 
@@ -145,6 +146,7 @@ def optimize(
         ),
     }
     beside = path.with_suffix(".study.db")
+    StudyLock(beside).release()  # before anything of a run that is still there is moved away
     if resume:
         sweep(path)
     study = continued_study(beside, kept) if resume else Study(_fresh(beside))

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from strop.documents import to_text
-from strop.errors import FileError
+from strop.errors import FileError, UsageError
 from strop.measure.clock import timestamp
+from strop.optimize.study_lock import StudyLock
 from strop.optimize.trial import Samples, TrialResult
 
 _TABLES = """
@@ -55,6 +56,8 @@ class Decision:
 class Study:
     """An open study. A trial is on disk as soon as `add` returns, so no later failure loses it.
 
+    Raises FileError where it cannot be written, UsageError `study.busy` while another run writes it.
+
     Example:
         >>> study = Study(":memory:")
         >>> study.decide("kept: openvino f32")
@@ -78,6 +81,11 @@ class Study:
                 got=error,
                 hint="choose an output folder that exists, is writable and not full (-o)",
             ) from error
+        try:
+            self._lock: StudyLock | None = StudyLock(self.path)
+        except UsageError:
+            self._connection.close()
+            raise
 
     def fact(self, name: str, value: object) -> None:
         """Records a fact of the whole run (model, machine, command, plan, confirmation)."""
@@ -155,11 +163,13 @@ class Study:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
 
     @classmethod
     def _reading(cls, path: Path, connection: sqlite3.Connection) -> Study:
         study = cls.__new__(cls)
-        study.path, study._connection = path, connection
+        study.path, study._connection, study._lock = path, connection, None
         return study
 
     def _columns(self, table: str) -> set[str]:

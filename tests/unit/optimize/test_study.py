@@ -30,7 +30,7 @@ def test_what_was_added_is_there_for_another_reader_at_once(tmp_path: Path) -> N
     study.add(TrialResult(SPEC, "kept", "faster", latency=Estimate(0.002, 0.001, 0.003, 0.95, 100), speedup=SPEEDUP))
     study.decide("kept it")
     study.fact("plan", {"seconds": 12})
-    other = Study(tmp_path / "s.study.db")  # the first is still open: nothing waits for a close
+    other = read_study(tmp_path / "s.study.db")  # the first is still open: nothing waits for a close
     assert [trial["label"] for trial in other.trials()] == ["openvino int8, threads 2"]
     latency = other.trials()[0]["latency_ms"]
     assert isinstance(latency, dict) and latency["point"] == pytest.approx(2.0)
