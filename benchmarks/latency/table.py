@@ -86,7 +86,8 @@ def _notes(documents: Sequence[Document]) -> list[str]:
         segments = document.get("native", {}).get("segments") or []
         for segment in segments:
             reason = segment["reason"] if isinstance(segment, Mapping) else segment
-            missing.setdefault(f"not native: {reason}", []).append(document["network"])
+            if reason:  # a segment that is native has none
+                missing.setdefault(f"not native: {reason}", []).append(document["network"])
         scaled = document.get("native", {}).get("times_one_thread")
         if scaled:
             notes.append(f"{document['title']}: {interval(scaled)} x native's one thread")
