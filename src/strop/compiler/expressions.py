@@ -64,7 +64,9 @@ def channel(index: int) -> Expression:
 
 
 def constant(number: float, dtype: str = "float32") -> Expression:
-    """Returns a constant."""
+    """Returns a constant; -0.0, which Python takes for equal to 0.0, is the negative of that."""
+    if dtype == "float32" and number == 0 and np.signbit(number):
+        return Expression("negative", (constant(0.0),))
     exact = float(np.float32(number)) if dtype == "float32" else int(number)
     return Expression("constant", number=exact, dtype=dtype)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strop.compiler import expressions as ex
@@ -67,7 +67,18 @@ def compiled(expression: Expression, isa: Isa, arrays: list[np.ndarray]) -> np.n
     return data.view(np.float32 if expression.dtype == "float32" else np.int32)
 
 
+def test_zeros_of_either_sign_are_two_constants() -> None:
+    assert ex.constant(0.0) != ex.constant(-0.0)
+    assert np.signbit(ex.evaluate(ex.constant(-0.0), [])) and not np.signbit(ex.evaluate(ex.constant(0.0), []))
+
+
 @every_isa
+@example(
+    expression=ex.apply(
+        "divide", ex.operand(0), choose("equal", ex.constant(0.0), ex.constant(0.0), ex.constant(-0.0))
+    ),
+    seed=0,
+)
 @given(expression=trees(), seed=st.integers(0, 5))
 def test_an_expression_gives_numpys_bits(isa: Isa, expression: Expression, seed: int) -> None:
     a, b, c = operands(seed)
