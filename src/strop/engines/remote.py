@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,10 @@ class RemoteModel:
     def cpu_seconds(self) -> float:
         """Returns the CPU seconds the worker has used."""
         return self._worker.cpu_seconds()
+
+    def keep_on(self, cores: Collection[int]) -> None:
+        """Keeps every thread of the worker on these cores, where the system can."""
+        self._worker.keep_on(cores)
 
     def memory(self) -> Memory:
         """Returns the worker's peak and present resident memory, Python included."""

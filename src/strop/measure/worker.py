@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import IO, Any, cast
@@ -138,6 +139,14 @@ class Worker:
             times = psutil.Process(self.pid).cpu_times()
             seconds = times.user + times.system
         return seconds
+
+    def keep_on(self, cores: Collection[int]) -> None:
+        """Keeps every thread of the process on these cores, where the system can."""
+        if not hasattr(os, "sched_setaffinity"):
+            return
+        with contextlib.suppress(OSError):  # it ended, or these are not its to choose
+            for thread in Path(f"/proc/{self.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
 
     def memory(self) -> Memory:
         """Returns the peak and present resident memory of the process."""

@@ -8,6 +8,7 @@ installed than the baseline was measured with, the time over that of probe kerne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -240,6 +241,7 @@ class Sides:
             if self._old_outputs is None:
                 self._old_outputs = [old(sample) for sample in self.candidate.samples]
             self._run_new(new)
+            _on_one_core(old, new, number)
             compared = compare_blocks(
                 {"old": _turn(old), "new": _turn(new)},
                 seconds=seconds,
@@ -397,6 +399,17 @@ def _engine_change(kept: Baseline) -> str | None:
 
 def _turn(remote: RemoteModel) -> Turn:
     return remote.throughput_turn() if _objective(remote) == "throughput" else remote
+
+
+def _on_one_core(old: RemoteModel, new: RemoteModel, number: int) -> None:
+    """Keeps two sides of one thread on the same core, from run to run another one.
+
+    A core is slowed by what its neighbours do. On different cores that would be taken for a difference of the models.
+    """
+    if all(int(side.settings.get("threads", 0)) == 1 for side in (old, new)) and hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        for side in (old, new):
+            side.keep_on({cores[number % len(cores)]})
 
 
 def _objective(remote: RemoteModel) -> str:

@@ -57,6 +57,16 @@ def test_arrays_pass_through_a_frame_unchanged(array: np.ndarray) -> None:
         read_frame(stream)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_a_worker_can_be_kept_on_a_core() -> None:
+    core = max(os.sched_getaffinity(0))
+    with Worker(EXAMPLE) as worker:
+        worker.keep_on({core})
+        for thread in Path(f"/proc/{worker.pid}/task").iterdir():
+            assert os.sched_getaffinity(int(thread.name)) == {core}
+    worker.keep_on({core})  # of one that has ended nothing is kept
+
+
 def test_methods_get_arguments_and_arrays_and_give_both_back() -> None:
     with Worker(EXAMPLE, {"factor": 3.0}) as worker:
         reply = worker.call("scale", arrays={"x": np.arange(4.0), "y": np.float32([[1]])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -41,7 +42,11 @@ class Side:
         self.factor, self.scatter, self.output = factor, scatter, output
         self.engine = "onnxruntime"
         self.settings: Mapping[str, object] = {"threads": 1, "streams": 1, "objective": "latency"}
+        self.kept_on: list[set[int]] = []
         self._random = np.random.default_rng(seed)
+
+    def keep_on(self, cores: set[int]) -> None:
+        self.kept_on.append(cores)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"y": self.output}
@@ -120,6 +125,19 @@ def baseline(tmp_path: Path, model: str) -> Path:
 
 def run(model: str, baseline: Path, old: Sequence[Side | Exception], new: Sequence[Side], **options: Any) -> Any:
     return gate(model, baseline, open_old=opener(*old), open_new=opener(*new), clock=Clock(), **options)
+
+
+def test_two_forms_of_one_thread_share_a_core_from_run_to_run_another_one(model: str, baseline: Path) -> None:
+    old, new = Side(), Side(1.2)
+    document = run(model, baseline, [old], [new])
+    assert len(document["parts"][0]["runs"]) == 2
+    assert old.kept_on == new.kept_on and len(old.kept_on) == 2
+    if len(os.sched_getaffinity(0)) > 1:
+        assert old.kept_on[0] != old.kept_on[1]
+    old, new = Side(), Side()
+    old.settings = new.settings = {"threads": 2, "streams": 1, "objective": "latency"}
+    run(model, baseline, [old], [new])
+    assert not old.kept_on and not new.kept_on
 
 
 def test_an_unchanged_model_is_ok_after_one_run(model: str, baseline: Path) -> None:
