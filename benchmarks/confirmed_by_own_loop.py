@@ -3,9 +3,9 @@
     STROP_ZOO=... python -m benchmarks.confirmed_by_own_loop [NAME ...] [--budget 90s] [--seconds 30]
 
 For each model (those of `benchmarks.eight_models`) the search runs as a user runs it. Then two plain processes take
-turns of a few calls, with a pause between them so that no pool still spins: one with an ONNX Runtime session on the
-original file, as the baseline is, one with `strop.load` on the bundle. The loop shares no code with Strop's measuring;
-its ratio is the median over rounds, with the order statistics' 99 % interval.
+turns of some 20 ms, at least five calls, with a pause between them so that no pool still spins: one with an ONNX
+Runtime session on the original file, as the baseline is, one with `strop.load` on the bundle. The loop shares no code
+with Strop's measuring; its ratio is the median over rounds, with the order statistics' 99 % interval.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 RESULTS = Path(__file__).parent / "results" / "confirmed_by_own_loop.json"
 NAMES = ("cifar10_resnet56", "kws_dscnn", "mobilenet_v2")
-CALLS, PAUSE, WARM_CALLS = 5, 0.06, 20
+CALLS, TURN, PAUSE, WARM_CALLS = 5, 0.02, 0.06, 20
 
 CHILD = """
 import sys, time
@@ -44,8 +44,10 @@ else:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     call = lambda: session.run(None, inputs)
+began = time.perf_counter()
 for _ in range(int(sys.argv[5])):
     call()
+calls = max(calls, int(float(sys.argv[6]) * int(sys.argv[5]) / (time.perf_counter() - began)))
 for line in sys.stdin:
     call()  # wakes threads
     taken = []
@@ -61,7 +63,7 @@ def own_loop(model: Path, bundle: Path, inputs: Path, seconds: float) -> dict[st
     """Returns medians in ms of the original and the bundle, and the ratio of their times, round by round."""
 
     def child(kind: str, path: Path) -> subprocess.Popen[str]:
-        words = [sys.executable, "-c", CHILD, kind, str(path), str(inputs), str(CALLS), str(WARM_CALLS)]
+        words = [sys.executable, "-c", CHILD, kind, str(path), str(inputs), str(CALLS), str(WARM_CALLS), str(TURN)]
         return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     with child("original", model) as original, child("bundle", bundle) as other:

@@ -144,6 +144,29 @@ def test_it_does_all_that_a_compiled_model_does(bundle: Path, nothing_compiles: 
     assert closed.value.code == "usage.closed"
 
 
+def test_closing_waits_for_requests_that_run(bundle: Path, nothing_compiles: None) -> None:
+    """Calls that race with close either give the result or say that the model was closed."""
+    expected = by_onnxruntime(convolution_classifier(), images(4))
+
+    def call(model: strop.runtime.load.LoadedModel) -> int:
+        served = 0
+        try:
+            while served < 100_000:
+                assert_same(model(images(4)), expected)
+                served += 1
+        except UsageError as error:
+            assert error.code == "usage.closed"
+        return served
+
+    with ThreadPoolExecutor(3) as threads:
+        model = strop.load(bundle, threads=2, streams=2)
+        calls = [threads.submit(call, model) for _ in range(3)]
+        while not all(model.profile(images(4), repeats=1) for _ in range(3)):
+            pass
+        model.close()
+        assert sum(future.result(timeout=60) for future in calls) > 0
+
+
 def test_many_threads_with_many_sizes(tmp_path: Path, nothing_compiles: None) -> None:
     """More sets of sizes than have memory at once, from more threads than there are streams."""
     batches = range(1, 13)
