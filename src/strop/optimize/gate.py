@@ -392,7 +392,7 @@ def _engine_change(kept: Baseline) -> str | None:
     """Returns what became of the baseline's engine, None where it is as it was, or its code lies in the baseline."""
     name, then = kept.record["engine"]["name"], kept.record["engine"]["version"]
     now = get_engine(name).available().version
-    if kept.manifest["native"] or now in ("", then):
+    if kept.manifest["native"] or kept.manifest["specialized"] or now in ("", then):
         return None
     return f"{name} {now} is installed, and the baseline was measured with {then}"
 
