@@ -23,18 +23,20 @@ class InputCheck:
     def __init__(self, inputs: tuple[TensorSpec, ...]):
         self._inputs = inputs
         self._names = tuple(spec.name for spec in inputs)
-        self._expected = tuple((spec, numpy_dtype(spec), spec.shape if spec.is_static else None) for spec in inputs)
+        self._dtypes = tuple(numpy_dtype(spec) for spec in inputs)
+        # The shapes that were right last: most callers give the same ones again and again.
+        self._right: list[object] = [spec.shape if spec.is_static else None for spec in inputs]
 
     def __call__(self, inputs: Inputs) -> list[np.ndarray]:
         """Returns the arrays in order; copies only what is not in C order. Raises InputError."""
         arrays: list[Any] = self._in_order(inputs)
-        for index, (spec, dtype, shape) in enumerate(self._expected):
-            array = arrays[index]
+        for index, array in enumerate(arrays):
             if not isinstance(array, np.ndarray):
-                array = arrays[index] = to_array(spec.name, array)
+                array = arrays[index] = to_array(self._names[index], array)
             # The whole check is spec.check; asking the two cheap questions first keeps a call of a small model quick.
-            if shape is None or array.dtype != dtype or array.shape != shape:
-                spec.check(array)
+            if array.dtype != self._dtypes[index] or array.shape != self._right[index]:
+                self._inputs[index].check(array)
+                self._right[index] = array.shape
             if not array.flags.c_contiguous:
                 arrays[index] = array.copy(order="C")
         return arrays

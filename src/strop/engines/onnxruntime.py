@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from strop.engines.base import DIRECT_BYTES, CompiledBase, in_short, run_error
+from strop.engines.base import DIRECT_BYTES, CompiledBase, in_short, naming, run_error
 from strop.engines.contract import (
     Availability,
     CompiledModel,
@@ -191,10 +191,11 @@ class _Compiled(CompiledBase[object]):
         self._session: Session | None = session
         self._run_session, self._run_bound = session.run, session.run_into
         self._input_names = tuple(spec.name for spec in model.inputs)
+        self._named_inputs = naming(self._input_names)
 
     def _run(self, slot: object, arrays: list[np.ndarray]) -> list[np.ndarray]:
         try:
-            return self._run_session(self._output_names, dict(zip(self._input_names, arrays, strict=True)))
+            return self._run_session(self._output_names, self._named_inputs(arrays))
         except Exception as error:
             raise run_error(self.engine, error) from error
 
