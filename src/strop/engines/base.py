@@ -23,7 +23,9 @@ from strop.loader.checks import buffer_error
 from strop.model.specs import TensorSpec
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Future
+
+    from strop.engines.request_threads import RequestThreads
 
 Slot = TypeVar("Slot")
 
@@ -72,7 +74,7 @@ class CompiledBase(Generic[Slot]):
             self._slots.put(slot)
         self._lock = threading.Lock()
         self._closed = False
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads: RequestThreads | None = None
 
     def __call__(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """Runs one request; the outputs are fresh arrays that the caller owns."""
@@ -100,11 +102,11 @@ class CompiledBase(Generic[Slot]):
         with self._lock:
             if self._closed:
                 raise self._closed_error()
-            if self._executor is None:
-                from concurrent.futures import ThreadPoolExecutor  # most models are only ever called
+            if self._threads is None:
+                from strop.engines.request_threads import RequestThreads  # most models are only ever called
 
-                self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix=f"strop-{self.engine}")
-            return self._executor.submit(self._request, arrays)
+                self._threads = RequestThreads(self._streams, f"strop-{self.engine}", self)
+            return self._threads.submit(self._request, arrays)
 
     def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
         """Returns the mean time per operation over `repeats` requests; they run on a copy made for this."""
@@ -119,8 +121,8 @@ class CompiledBase(Generic[Slot]):
             if self._closed:
                 return
             self._closed = True
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
+        if self._threads is not None:
+            self._threads.close()
         for _ in range(self._streams):
             self._slots.get()  # waits for a request that runs
         self._slots.put(None)

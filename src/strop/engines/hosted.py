@@ -7,7 +7,6 @@ file would have to be parsed for, and a fresh process imports numpy and the engi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,7 @@ from strop.engines.source import StoredModel
 from strop.errors import UsageError
 from strop.machine import machine
 from strop.measure.clock import SYSTEM, now
-from strop.measure.load import Submit, measure_throughput, rate_limited
+from strop.measure.load import Submit, keep_in_flight, measure_throughput, rate_limited
 
 Arrays = dict[str, np.ndarray]
 
@@ -121,17 +120,9 @@ class Hosted:
     def windows(self, n: int, requests: int | None, batch: int) -> list[float]:
         """Returns n samples of seconds per inference with `requests` in flight, each over that many answers."""
         requests = requests or self.advised_requests()
-        submit = self._submit()
-        ends: list[float] = []
-        futures: list[Future[Any]] = []
-        for number in range(requests * (n + 2)):
-            if number >= requests:
-                futures[number - requests].result()
-                ends.append(now())
-            futures.append(submit(number))
-        marks = ends[requests - 1 :: requests][: n + 1]
-        for future in futures:
-            future.result()
+        number_of_all = requests * (n + 2)
+        times = keep_in_flight(self._submit(), requests, lambda number: number < number_of_all)
+        marks = [end for _, end in times[requests - 1 :: requests][: n + 1]]
         return [(after - before) / (requests * batch) for before, after in pairwise(marks)]
 
     def throughput(self, seconds: float, requests: int | None, batch: int) -> tuple[dict[str, Any], Arrays]:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from strop.measure.load import measure_throughput, rate_limited
+from strop.measure.load import keep_in_flight, measure_throughput, rate_limited
 from strop.testing.clock import FakeClock
 
 
@@ -119,3 +119,20 @@ def test_requests_in_flight_are_limited_under_a_rate_too() -> None:
     with ThreadPoolExecutor(8) as pool:
         rate_limited(lambda number: pool.submit(work, number), rate=2000.0, seconds=0.1, requests=2)
     assert most == 2
+
+
+def test_a_request_that_cannot_be_started_ends_the_run() -> None:
+    def submit(number: int) -> Future[None]:
+        if number == 7:
+            raise RuntimeError("closed")
+        return pool.submit(lambda: None)
+
+    with ThreadPoolExecutor(2) as pool, pytest.raises(RuntimeError, match="closed"):
+        keep_in_flight(submit, 3, lambda number: True)
+
+
+def test_requests_that_end_at_once_do_not_pile_up_calls() -> None:
+    clock = FakeClock()
+    finished = keep_in_flight(Server(clock, 0.5).submit, 2, lambda number: number < 5000, clock=clock)
+    assert len(finished) == 5000
+    assert finished[-1] == (2499.5, 2500.0)

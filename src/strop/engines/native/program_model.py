@@ -18,10 +18,11 @@ from strop.loader.checks import input_arrays
 from strop.loader.native import NativeProgram
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Future
 
     from strop.engines.contract import Inputs, KnobValue, OperationTime
     from strop.engines.native.spread import Spread
+    from strop.engines.request_threads import RequestThreads
     from strop.loader.image import Image
     from strop.loader.plan import Tensor
     from strop.model.specs import TensorSpec
@@ -62,7 +63,7 @@ class ProgramModel:
         self._names = tuple(tensor.name for tensor in self._program.inputs)
         self._lock = allocate_lock()
         self._closed = False
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads: RequestThreads | None = None
         self._spread: Spread | None = None
 
     @property
@@ -105,14 +106,14 @@ class ProgramModel:
         arrays = [array.copy() for array in arrays]
         with self._lock:
             self._check_open()
-            if self._executor is None:
-                from concurrent.futures import ThreadPoolExecutor  # most models are only ever called
+            if self._threads is None:
+                from strop.engines.request_threads import RequestThreads  # most models are only ever called
 
-                self._executor = ThreadPoolExecutor(self._streams, thread_name_prefix="strop-native")
+                self._threads = RequestThreads(self._streams, "strop-native", self)
                 self._spread = self._spread_of_streams()
             if self._spread is not None:
-                return self._executor.submit(self._spread, self, arrays)
-            return self._executor.submit(self, arrays)
+                return self._threads.submit(self._spread, self, arrays)
+            return self._threads.submit(self, arrays)
 
     def profile(self, inputs: Inputs, *, repeats: int = 10) -> list[OperationTime]:
         """Returns the mean time per task over `repeats` requests; they run on a copy made for this."""
@@ -140,8 +141,8 @@ class ProgramModel:
             if self._closed:
                 return
             self._closed = True
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
+        if self._threads is not None:
+            self._threads.close()
         if self._lease is not None:
             self._lease.close()
         self._program.close()
