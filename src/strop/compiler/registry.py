@@ -11,6 +11,7 @@ from strop.compiler.kernels.convolution import DirectConvolution
 from strop.compiler.kernels.convolution_stem import StemConvolution
 from strop.compiler.kernels.copy import CopyKernel
 from strop.compiler.kernels.depthwise import DepthwiseConvolution
+from strop.compiler.kernels.depthwise_bytes import DepthwiseBytes
 from strop.compiler.kernels.gated_product import GatedProduct
 from strop.compiler.kernels.gather import GatherKernel
 from strop.compiler.kernels.global_average import GlobalAverageKernel
@@ -29,6 +30,7 @@ KERNELS: Final[tuple[Kernel, ...]] = (
     GatedProduct(),
     StemConvolution(),
     DepthwiseConvolution(),
+    DepthwiseBytes(),
     WinogradConvolution(4),
     WinogradConvolution(2),
     DirectConvolution(),

@@ -19,19 +19,27 @@ KERNEL = DirectConvolution()
 SUM = expressions.operand(0, "int32")
 
 
+KERNELS = st.sampled_from([(1, 1), (3, 3), (2, 1), (1, 5)])
+
+
 @st.composite
-def quantized(draw: st.DrawFn) -> Convolution:
-    height, width = draw(st.sampled_from([(1, 1), (3, 3), (2, 1), (1, 5)]))
+def quantized(
+    draw: st.DrawFn,
+    kernels: st.SearchStrategy[tuple[int, int]] = KERNELS,
+    inputs: st.SearchStrategy[int] = st.sampled_from([1, 3, 4, 6, 16, 21, 64]),  # noqa: B008  strategies are values
+    outputs: st.SearchStrategy[int] = st.sampled_from([1, 8, 16, 20, 33, 64]),  # noqa: B008
+    groups: st.SearchStrategy[int] = st.sampled_from([1, 1, 2]),  # noqa: B008
+) -> Convolution:
+    """Draws a convolution of u8 images by s8 filters, with what may stand behind it."""
+    height, width = draw(kernels)
     h, oh, down, far_down, top, bottom = extents(draw, height, 12)
     w, ow, across, far_across, left, right = extents(draw, width, 12)
-    inputs = draw(st.sampled_from([1, 3, 4, 6, 16, 21, 64]))
-    outputs = draw(st.sampled_from([1, 8, 16, 20, 33, 64]))
-    groups = draw(st.sampled_from([1, 1, 2]))
+    each_in, each_out, count = draw(inputs), draw(outputs), draw(groups)
     has_pads = bool(top or left or bottom or right)
     zero = 0 if has_pads else draw(st.integers(0, 255))  # the harness fills halos with zeros
     kind = draw(st.sampled_from(["uint8", "int8", "int32", "residual"]))
     output = channels_last(
-        (1, outputs * groups, oh, ow), "int32" if kind == "int32" else kind.replace("residual", "uint8")
+        (1, each_out * count, oh, ow), "int32" if kind == "int32" else kind.replace("residual", "uint8")
     )
     multiplier = expressions.channel(0)
     extras = []
@@ -49,12 +57,12 @@ def quantized(draw: st.DrawFn) -> Convolution:
         added = expressions.add(expressions.multiply(expressions.cast(SUM, "float32"), multiplier), other)
         clamped = expressions.minimum(expressions.constant(255), expressions.maximum(expressions.constant(0), added))
         epilogue = expressions.cast(expressions.apply("rint", clamped), "uint8")
-    pixel = inputs * groups + draw(st.sampled_from([0, 1, 4]))
-    image = channels_last((1, inputs * groups, h, w), "uint8", Halo(top, left, bottom, right), pixel=pixel)
+    pixel = each_in * count + draw(st.sampled_from([0, 1, 4]))
+    image = channels_last((1, each_in * count, h, w), "uint8", Halo(top, left, bottom, right), pixel=pixel)
     return Convolution(
         (image, *extras), output, epilogue, {"int32": 0, "residual": 2}.get(kind, 1),
-        weights=(outputs * groups, inputs, height, width), strides=(down, across), dilations=(far_down, far_across),
-        pads=(top, left, bottom, right), groups=groups, weight_dtype="int8", accumulator="int32", input_zero=zero,
+        weights=(each_out * count, each_in, height, width), strides=(down, across), dilations=(far_down, far_across),
+        pads=(top, left, bottom, right), groups=count, weight_dtype="int8", accumulator="int32", input_zero=zero,
     )  # fmt: skip
 
 

@@ -1,0 +1,86 @@
+"""Depthwise convolution on bytes: the same integers as the reference on every ISA table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strop.compiler.isa import Isa, get_isa
+from strop.compiler.kernels import references
+from strop.compiler.kernels.contract import Convolution
+from strop.compiler.kernels.depthwise_bytes import DepthwiseBytes, DepthwiseBytesSchedule
+from strop.compiler.layouts import channels_last
+from tests.numerics.kernels.harness import every_isa, run_problem
+from tests.numerics.kernels.test_convolution_int8 import quantized
+
+KERNEL = DepthwiseBytes()
+CHANNELS = st.sampled_from([1, 3, 8, 16, 19, 33, 50])
+KERNELS = st.sampled_from([(1, 1), (3, 3), (3, 3), (5, 5), (7, 7), (1, 3), (4, 2)])
+
+
+@every_isa
+@given(
+    problem=quantized(kernels=KERNELS, inputs=st.just(1), outputs=st.just(1), groups=CHANNELS),
+    parts=st.integers(1, 3),
+    extremes=st.booleans(),
+    which=st.integers(0, 7),
+)
+def test_integers_are_exact(isa: Isa, problem: Convolution, parts: int, extremes: bool, which: int) -> None:
+    assert KERNEL.accepts(problem, isa) == ""
+    inputs, weights, channels = _operands(problem, extremes, has_bias=which > 3)
+    schedules = KERNEL.candidates(problem, isa)
+    got = run_problem(
+        KERNEL, problem, isa, inputs, weights=weights, channels=channels, parts=parts,
+        schedule=schedules[which % len(schedules)], in_place=1 if len(inputs) > 1 else None,
+    )  # fmt: skip
+    np.testing.assert_array_equal(got, references.convolution(problem, inputs, weights, channels))
+
+
+@every_isa
+@given(
+    problem=quantized(kernels=KERNELS, inputs=st.just(1), outputs=st.just(1), groups=CHANNELS),
+    rows=st.integers(1, 6),
+    pixels=st.sampled_from([1, 3, 4, 7, 14]),
+    panels=st.integers(1, 3),
+    parts=st.integers(1, 4),
+)
+def test_any_schedule_gives_the_same_integers(
+    isa: Isa, problem: Convolution, rows: int, pixels: int, panels: int, parts: int
+) -> None:
+    inputs, weights, channels = _operands(problem, extremes=False, has_bias=True)
+    got = run_problem(
+        KERNEL, problem, isa, inputs, weights=weights, channels=channels, parts=parts,
+        schedule=DepthwiseBytesSchedule(rows, pixels, panels * 16 // isa.lanes),
+        in_place=1 if len(inputs) > 1 else None,
+    )  # fmt: skip
+    np.testing.assert_array_equal(got, references.convolution(problem, inputs, weights, channels))
+
+
+def test_what_it_does_not_compute_is_refused() -> None:
+    isa = get_isa("x86-64-v3")
+    image = channels_last((1, 8, 9, 9), "uint8")
+    problem = Convolution(
+        (image,), channels_last((1, 8, 9, 9), "int32"), weights=(8, 1, 1, 1), groups=8, weight_dtype="int8",
+        accumulator="int32",
+    )  # fmt: skip
+    assert "filter a channel" in KERNEL.accepts(replace(problem, groups=4, weights=(8, 2, 1, 1)), isa)
+    assert "121 taps" in KERNEL.accepts(replace(problem, weights=(8, 1, 12, 12)), isa)
+    assert "float32" in KERNEL.accepts(replace(problem, inputs=(channels_last((1, 8, 9, 9)),)), isa)
+
+
+def _operands(
+    problem: Convolution, extremes: bool, *, has_bias: bool
+) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
+    random = np.random.default_rng(5)
+    image = random.integers(254 if extremes else 0, 256, problem.inputs[0].shape).astype(np.uint8)
+    weights = random.integers(-128, 128, problem.weights).astype(np.int8)
+    if extremes:
+        weights = np.where(weights < 0, -128, 127).astype(np.int8)
+    size = 64 * 128 * np.sqrt(weights[0].size)
+    channels = [(random.random(problem.weights[0]) * 100 / size).astype(np.float32) for _ in range(problem.channels)]
+    if has_bias:
+        channels.append(random.integers(-1000, 1000, problem.weights[0]).astype(np.int32))
+    return [image, *(random.integers(0, 256, x.shape).astype(np.uint8) for x in problem.inputs[1:])], weights, channels
