@@ -59,7 +59,12 @@ def flatten_into_convolution(graph: Graph) -> Graph:
         filters = core.weights.reshape(core.weights.shape[0], *image[1:])
         origin = _joined(source, operation)
         operations[producers[flat]] = replace(
-            operation, core=Convolve(filters), inputs=source.inputs, output=whole, axis=1, origin=origin
+            operation,
+            core=replace(core, weights=filters, rows=False),
+            inputs=source.inputs,
+            output=whole,
+            axis=1,
+            origin=origin,
         )
         operations[index] = Operation(operation.name, Reshape(), (whole,), operation.output, origin=operation.origin)
     return replace(graph, operations=tuple(operations), values=_used(values, operations, graph))

@@ -260,13 +260,16 @@ def join_projections(graph: Graph) -> Graph:
             isinstance(reader.core, Attend) or (reader in views and is_projection(reader.output)) for reader in readers
         )
 
-    groups: dict[tuple[str, Expression, int], list[Operation]] = {}
+    groups: dict[tuple[str, Expression, int, str, int], list[Operation]] = {}
     for operation in graph.operations:
         core = operation.core
-        is_product = isinstance(core, Convolve) and core.rows and core.accumulator == "float32"
+        if not isinstance(core, Convolve) or not core.rows or core.bias is not None:
+            continue
         is_alone = len(operation.inputs) == 1 and operation.output not in graph.outputs
-        if is_product and is_alone and is_projection(operation.output):
-            key = (operation.inputs[0], operation.epilogue, len(operation.channels))
+        is_float = graph.values[operation.output].dtype == "float32"
+        if is_float and is_alone and is_projection(operation.output):
+            given, numbers = operation.inputs[0], len(operation.channels)
+            key = (given, operation.epilogue, numbers, str(core.weights.dtype), core.input_zero)
             groups.setdefault(key, []).append(operation)
     values = dict(graph.values)
     made: dict[str, list[Operation]] = {}

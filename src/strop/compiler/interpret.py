@@ -97,8 +97,11 @@ def _reduce(core: Reduce, inputs: Sequence[np.ndarray], vectors: Sequence[np.nda
 
 def _convolve(core: Convolve, image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if core.rows:
-        product = np.matmul(image.astype(np.float64), core.weights[:, :, 0, 0].T.astype(np.float64))
-        return np.asarray(product, np.float32)
+        matrix = core.weights[:, :, 0, 0].T
+        if core.accumulator == "int32":
+            numbers = np.matmul(image.astype(np.int64) - core.input_zero, matrix.astype(np.int64))
+            return np.asarray(numbers if core.bias is None else numbers + core.bias, np.int32)
+        return np.asarray(np.matmul(image.astype(np.float64), matrix.astype(np.float64)), np.float32)
     problem = contract.Convolution(
         (_plain(image),),
         dense(shape),

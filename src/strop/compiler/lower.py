@@ -37,7 +37,12 @@ from strop.compiler.lowering.pointwise import (
     lower_where,
 )
 from strop.compiler.lowering.pooling import lower_global_pool, lower_pool
-from strop.compiler.lowering.quantized import lower_dequantize, lower_quantize, lower_quantized_convolution
+from strop.compiler.lowering.quantized import (
+    lower_dequantize,
+    lower_quantize,
+    lower_quantized_convolution,
+    lower_quantized_product,
+)
 from strop.compiler.lowering.recurrent import lower_recurrent
 from strop.compiler.lowering.resizing import lower_resize
 from strop.compiler.lowering.scope import NotCovered, Scope
@@ -83,13 +88,23 @@ def _lower_any_convolution(node: onnx_ir.Node, scope: Scope) -> None:
         lower_convolution(node, scope)
 
 
+def _lower_any_gemm(node: onnx_ir.Node, scope: Scope) -> None:
+    if not lower_quantized_product(node, scope):
+        lower_gemm(node, scope)
+
+
+def _lower_any_matmul(node: onnx_ir.Node, scope: Scope) -> None:
+    if not lower_quantized_product(node, scope):
+        lower_matmul(node, scope)
+
+
 RULES: Final[Mapping[str, Rule]] = {
     "Conv": _lower_any_convolution,
     "ConvTranspose": lower_transposed_convolution,
     "Resize": lower_resize,
     "Upsample": lower_resize,
-    "Gemm": lower_gemm,
-    "MatMul": lower_matmul,
+    "Gemm": _lower_any_gemm,
+    "MatMul": _lower_any_matmul,
     "BatchNormalization": lower_batch_norm,
     "MaxPool": lower_pool,
     "AveragePool": lower_pool,

@@ -275,6 +275,40 @@ def quantized_convolution(*, relu: bool = False, zero: int = 121) -> onnx.ModelP
     return model(nodes, {"x": (1, 5, 7, 9)}, outputs, weights, types={"y8": TensorProto.UINT8})
 
 
+def quantized_rows(*, gemm: bool = False, flatten: bool = False, zero: int = 121) -> onnx.ModelProto:
+    """X quantized to u8, perhaps an image laid flat, times s8 weights (a scale a column), a bias, quantized again."""
+    weights = Weights(5)
+    inner, outer = (30, 19) if flatten else (22, 19)
+    shape: tuple[int, ...] = (2, 5, 2, 3) if flatten else (7, inner) if gemm else (2, 7, inner)
+    rows = (2,) if flatten else shape[:-1]
+    numbers = weights.random.integers(-127, 128, (outer, inner) if gemm else (inner, outer)).astype(np.int8)
+    weights.constant("w8", numbers)
+    weights.constant("ws", weights.random.uniform(0.002, 0.01, outer).astype(np.float32))
+    weights.constant("wz", np.zeros(outer, np.int8))
+    weights.constant("b", weights.random.normal(size=outer).astype(np.float32))
+    weights.constant("xs", np.float32(0.02))
+    weights.constant("xz", np.uint8(zero))
+    weights.constant("ys", np.float32(0.05))
+    weights.constant("yz", np.uint8(17))
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["x8"], "quantize"),
+        *([helper.make_node("Flatten", ["x8"], ["f8"], "flatten")] if flatten else []),
+        helper.make_node("DequantizeLinear", ["f8" if flatten else "x8", "xs", "xz"], ["xd"], "dequantize"),
+        helper.make_node("DequantizeLinear", ["w8", "ws", "wz"], ["wd"], "weights", axis=0 if gemm else -1),
+    ]
+    if gemm:
+        nodes.append(helper.make_node("Gemm", ["xd", "wd", "b"], ["c"], "product", transB=1))
+    else:
+        nodes.append(helper.make_node("MatMul", ["xd", "wd"], ["p"], "product"))
+        nodes.append(helper.make_node("Add", ["p", "b"], ["c"], "bias"))
+    nodes += [
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("QuantizeLinear", ["r", "ys", "yz"], ["y8"], "quantize_output"),
+    ]
+    outputs = {"c": (*rows, outer), "y8": (*rows, outer)}
+    return model(nodes, {"x": shape}, outputs, weights, types={"y8": TensorProto.UINT8})
+
+
 BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     residual_block,
     fire_module,

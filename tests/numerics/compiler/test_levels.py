@@ -73,6 +73,22 @@ def test_a_quantized_convolution_is_one_operation_on_integers(relu: bool, zero: 
         np.testing.assert_array_equal(outputs["y8"], reference, err_msg=level)
 
 
+@pytest.mark.parametrize(("gemm", "flatten"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("zero", [0, 121])
+def test_a_quantized_matrix_product_is_one_operation_on_integers(gemm: bool, flatten: bool, zero: int) -> None:
+    model = load_model(graphs.quantized_rows(gemm=gemm, flatten=flatten, zero=zero))
+    graph = lower(prepare(model)).graph
+    (core,) = (operation.core for operation in graph.operations if isinstance(operation.core, Convolve))
+    assert (core.accumulator, core.input_zero) == ("int32", zero)
+    inputs = make_inputs(model)
+    expected = run_unoptimized(model, inputs)
+    levels = dict(runs(model, inputs)) | {level: compiled(model, inputs, level) for level in isa_levels()}
+    for level, outputs in levels.items():
+        np.testing.assert_allclose(outputs["c"], expected["c"], rtol=1e-5, atol=1e-5, err_msg=level)
+        steps = np.abs(outputs["y8"].astype(int) - expected["y8"].astype(int))
+        assert np.max(steps) <= 1 and np.mean(steps > 0) < 0.02, level
+
+
 @pytest.mark.parametrize("name", ["cifar10_resnet20", "cifar10_resnet20_raw", "ad_autoencoder", "mnist_cnn"])
 def test_models_of_the_zoo_are_right_at_every_level(zoo: Path, name: str) -> None:
     model = load_model(zoo / "models" / f"{name}.onnx")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strop.compiler.expressions import add, apply, channel, operand
+from strop.compiler.expressions import add, apply, cast, channel, multiply, operand, requantize
 from strop.compiler.isa import Isa, get_isa
 from strop.compiler.kernels import references
 from strop.compiler.kernels.contract import Convolution
@@ -21,9 +21,10 @@ from tests.numerics.kernels.harness import every_isa, run_problem
 KERNEL = MatrixRows()
 
 
-def rows_of(count: int, channels: int, pad: int = 0) -> Layout:
-    pixel = 4 * (channels + pad)
-    return Layout((1, channels, 1, count), (count * pixel, 4, count * pixel, pixel))
+def rows_of(count: int, channels: int, pad: int = 0, dtype: str = "float32") -> Layout:
+    size = np.dtype(dtype).itemsize
+    pixel = size * (channels + pad)
+    return Layout((1, channels, 1, count), (count * pixel, size, count * pixel, pixel), dtype)
 
 
 @st.composite
@@ -51,6 +52,34 @@ def test_products_are_what_their_definition_says(isa: Isa, problem: Convolution,
     expected = references.convolution(problem, inputs, weights, [bias])
     bound = references.magnitude(problem, inputs[0], weights) + np.abs(bias).reshape(1, -1, 1, 1) + 1
     assert np.all(np.abs(got - expected) <= 3e-6 * bound)
+
+
+@st.composite
+def on_integers(draw: st.DrawFn) -> Convolution:
+    count, inner = draw(st.integers(1, 60)), draw(st.integers(1, 90))
+    outer, pad = draw(st.sampled_from([1, 7, 16, 32, 40, 70])), draw(st.sampled_from([0, 3, 16]))
+    total, kind = operand(0, "int32"), draw(st.sampled_from(["int32", "uint8", "float32"]))
+    epilogue = total
+    if kind == "uint8":
+        epilogue = requantize(total, channel(0), 7, 0, 255, "uint8")
+    elif kind == "float32":
+        epilogue = multiply(cast(total, "float32"), channel(0))
+    return Convolution(
+        (rows_of(count, inner, pad, "uint8"),), rows_of(count, outer, pad, kind), epilogue, int(kind != "int32"),
+        weights=(outer, inner, 1, 1), weight_dtype="int8", accumulator="int32", input_zero=draw(st.integers(0, 255)),
+    )  # fmt: skip
+
+
+@every_isa
+@at_least(40)
+@given(problem=on_integers(), parts=st.integers(1, 3))
+def test_products_of_integers_are_exact(isa: Isa, problem: Convolution, parts: int) -> None:
+    random = np.random.default_rng(0)
+    rows = random.integers(0, 256, problem.inputs[0].shape).astype(np.uint8)
+    weights = random.integers(-128, 128, problem.weights).astype(np.int8)
+    channels = [(random.random(problem.weights[0]) / 4000).astype(np.float32)][: problem.channels]
+    got = run_problem(KERNEL, problem, isa, [rows], weights=weights, channels=channels, parts=parts)
+    np.testing.assert_array_equal(got, references.convolution(problem, [rows], weights, channels))
 
 
 @pytest.mark.parametrize("level", ["x86-64-v4", "x86-64-v3", "generic"])

@@ -143,9 +143,10 @@ class _Emitter:
         window = tile.window
         start = f.load(isa.integers, weights, tile.words * PANEL * 4)
         sums = [start] * (window.rows * tile.columns)
-        taps = {}
-        for number, word in enumerate(window.words, tile.first):
-            taps[word] = self.product.weights(f, f.load(isa.integers, weights, number * PANEL * 4))
+        taps = {
+            word: self.product.weights(f, f.load(isa.integers, weights, number * PANEL * 4))
+            for number, word in enumerate(window.words, tile.first)
+        }
         source = f.offset(self.input, f.mul(index, isa.lanes))
         across, far = window.strides[1], window.dilations[1]
         for column in range((tile.columns - 1) * across + (window.kernel[1] - 1) * far + 1):
@@ -160,10 +161,9 @@ class _Emitter:
                 pixel = self.product.pixel(f, self.interleaved(source, rows, column, lanes))
                 for y in range(window.rows):
                     for x, v in places:
-                        word = taps.get((group, y, v))
-                        if word is not None:
+                        if (group, y, v) in taps:
                             at = y * tile.columns + x
-                            sums[at] = self.product.accumulate(f, sums[at], pixel, word)
+                            sums[at] = self.product.accumulate(f, sums[at], pixel, taps[group, y, v])
         self.finish(sums, weights, index, lanes)
 
     def interleaved(self, source: Value, rows: list[int], column: int, lanes: int) -> Value:
@@ -182,11 +182,13 @@ class _Emitter:
         else:
             each = isa.lanes // 4
             loaded += [loaded[-1]] * (TOGETHER - len(loaded))  # any bytes do, as their weights are zero
-            pairs = [f.shuffle(loaded[i], loaded[i + 1], range(2 * each)) for i in (0, 2)]
-            whole = f.shuffle(*pairs, range(4 * each))
+            upper, lower = (f.shuffle(loaded[i], loaded[i + 1], range(2 * each)) for i in (0, 2))
+            whole = f.shuffle(upper, lower, range(4 * each))
             whole = f.shuffle(whole, whole, [row * each + word for word in range(each) for row in range(TOGETHER)])
         mixed = f.convert("bitcast", whole, vector_of("i8", 4 * isa.lanes))
-        order = [16 * block + 4 * row + byte for block in range(isa.lanes // 4) for byte in range(4) for row in range(4)]
+        order = [
+            16 * block + 4 * row + byte for block in range(isa.lanes // 4) for byte in range(4) for row in range(4)
+        ]
         return f.convert("bitcast", f.shuffle(mixed, mixed, order), isa.integers)
 
     def finish(self, sums: list[Value], weights: Value, index: Number, lanes: int) -> None:

@@ -21,6 +21,7 @@ from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
 from strop.compiler.kernels.convolution_geometry import Geometry, Place, Steps, refuses_convolution, steps_of
 from strop.compiler.kernels.matrix_nest import MatrixNest, Prefetch, Runs, tiles_of
+from strop.compiler.kernels.matrix_tile import step_count
 from strop.compiler.kernels.packing import pack_channel_blocks, pack_panels
 from strop.compiler.kernels.record import start_kernel
 from strop.compiler.layouts import NO_HALO, Layout
@@ -49,11 +50,11 @@ class MatrixRows:
     family = "matrix_rows"
 
     def accepts(self, problem: Problem, isa: Isa) -> str:
-        """Accepts 1x1 convolutions in float32 all of whose pixels lie at one stride."""
+        """Accepts 1x1 convolutions all of whose pixels lie at one stride."""
         if not isinstance(problem, Convolution):
             return "not a convolution"
         is_plain = problem.weights[2:] == (1, 1) and problem.strides == (1, 1) and problem.groups == 1
-        if not is_plain or any(problem.pads) or problem.accumulator != "float32":
+        if not is_plain or any(problem.pads):
             return "no product of rows"
         if any(layout.shape[0] > 1 or layout.shape[2] > 1 for layout in (problem.inputs[0], problem.output)):
             return "rows along several axes"
@@ -75,8 +76,8 @@ class MatrixRows:
         assert isinstance(problem, Convolution)
         height, tiles = _tiles(problem, schedule)
         share = problem.output.shape[3] / (height * tiles)
-        moved = 4.0 * problem.weights[0] * problem.weights[1]
-        rows = 4.0 * (problem.output.size + sum(layout.size for layout in problem.inputs))
+        moved = float(np.dtype(problem.weight_dtype).itemsize * problem.weights[0] * problem.weights[1])
+        rows = float(sum(layout.size * layout.itemsize for layout in (problem.output, *problem.inputs)))
         return Cost(2.0 * problem.macs, 0.9 * share, {"l3": moved, "l2": rows})
 
     def split(self, problem: Problem, schedule: RowsSchedule, isa: Isa) -> Split:
@@ -117,7 +118,8 @@ class MatrixRows:
         """Returns its code: the nest, and a tile for each height."""
         numbers, problem = self.numbers(problem, schedule, isa), self.general(problem)
         assert isinstance(problem, Convolution)
-        symbol = f"{self.family}_f32_{isa.key}_{schedule}_{problem.digest}"
+        kind = "f32" if problem.accumulator == "float32" else "u8s8"
+        symbol = f"{self.family}_{kind}_{isa.key}_{schedule}_{problem.digest}"
         extras = tuple(f"input{index}" for index in range(1, len(problem.inputs)))
         arguments = ("input0", "output", *extras, "weights0", "weights1", *numbers, "begin", "end")
         module = Module(isa)
@@ -125,7 +127,15 @@ class MatrixRows:
         geometry = _Rows(steps_of(problem), _heights(schedule), record["height"], record["last"])
         is_one_run = geometry.input.pixel <= problem.weights[1] * problem.inputs[0].itemsize + 64
         fetch = Prefetch(near=512, far=True, early=len(problem.inputs) > 1, soon=is_one_run)
-        nest = MatrixNest(problem, isa, geometry, Runs((0,), problem.weights[1]), schedule.vectors, _BLOCK // 2, fetch)
+        nest = MatrixNest(
+            problem,
+            isa,
+            geometry,
+            Runs((0,), step_count(problem.weights[1], problem.inputs[0].itemsize)),
+            schedule.vectors,
+            _BLOCK // 2,
+            fetch,
+        )
         context = nest.context(f)
 
         def unit(index: Number, _: list[Value]) -> None:

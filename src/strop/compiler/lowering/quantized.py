@@ -1,4 +1,4 @@
-"""Quantized tensors: QuantizeLinear and DequantizeLinear, and the convolution between them on integers.
+"""Quantized tensors: QuantizeLinear and DequantizeLinear, and what is computed between them on integers.
 
     y = clamp(rint(float(sum of x * w + bias) * (sx * sw / sy)) + zy, low, high)
 
@@ -25,10 +25,10 @@ from strop.compiler.expressions import (
     operand,
     requantize,
 )
-from strop.compiler.levels import Compute
+from strop.compiler.levels import Compute, Convolve
 from strop.compiler.lowering.convolution import convolution_of, convolved_shape
 from strop.compiler.lowering.scope import NotCovered, Scope
-from strop.passes.graph import input_at, int_attribute, sole_consumer, standard
+from strop.passes.graph import float_attribute, input_at, int_attribute, sole_consumer, standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,61 @@ def lower_quantized_convolution(node: onnx_ir.Node, scope: Scope) -> bool:
     for each in between:
         scope.take_over(each)
     return True
+
+
+_DEEPEST = 2**31 // (255 * 128)
+"""Products that an int32 surely holds the sum of."""
+
+
+def lower_quantized_product(node: onnx_ir.Node, scope: Scope) -> bool:
+    """Lowers a MatMul or Gemm of quantized rows by a quantized constant to one on integers; False where it is none.
+
+    The result is a float, to which what follows is fused: real = sx * sw * (sum of (x - zx) * w) + bias.
+    """
+    rows, matrix = _dequantized(node.inputs[0]), _dequantized(node.inputs[1])
+    if rows is None or matrix is None or scope.constant(rows.inputs[0]) is not None:
+        return False
+    numbers, given = scope.constant(matrix.inputs[0]), scope.value(rows.inputs[0])
+    is_gemm = node.op_type == "Gemm"
+    if (
+        numbers is None
+        or numbers.ndim != 2
+        or str(numbers.dtype) != "int8"
+        or given.dtype != "uint8"
+        or len(given.shape) < 2
+        or (is_gemm and not _is_plain(node))
+    ):
+        return False
+    source, factor = _quantization(rows, scope), _quantization(matrix, scope)
+    outputs = 0 if is_gemm and int_attribute(node, "transB", 0) else 1
+    if (
+        source.scale.size != 1
+        or factor.zero != 0
+        or (factor.scale.size > 1 and int_attribute(matrix, "axis", 1) % 2 != outputs)
+        or numbers.shape[1 - outputs] > _DEEPEST
+    ):
+        return False
+    bias = input_at(node, 2) if is_gemm else None
+    shift = None if bias is None else scope.constant(bias)
+    weights = numbers if outputs == 0 else numbers.T
+    if bias is not None and (shift is None or shift.shape not in ((), (1,), (weights.shape[0],))):
+        return False
+    core = Convolve(np.ascontiguousarray(weights)[:, :, None, None], rows=True, input_zero=source.zero)
+    unit = (source.scale.astype(np.float64) * factor.scale).astype(np.float32)
+    channels = [np.broadcast_to(unit, weights.shape[0])]
+    real = multiply(cast(operand(0, "int32"), "float32"), channel(0))
+    if shift is not None:
+        channels.append(np.broadcast_to(shift.astype(np.float32).reshape(-1), weights.shape[0]))
+        real = add(real, channel(1))
+    shape = (*given.shape[:-1], weights.shape[0])
+    scope.add(core, [given.name], shape, output=node.outputs[0], epilogue=real, channels=channels, axis=-1)
+    return True
+
+
+def _is_plain(node: onnx_ir.Node) -> bool:
+    """Whether a Gemm is x * w + bias."""
+    factors = (float_attribute(node, name, 1.0) for name in ("alpha", "beta"))
+    return not int_attribute(node, "transA", 0) and all(factor == 1 for factor in factors)
 
 
 def _real(numbers: np.ndarray, by: Quantization, axis: int) -> np.ndarray:
