@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from strop.compiler.plan import ProgramPlan
 from strop.compiler.problems import problem_of
 from strop.compiler.views import Step, View, ViewGraph
 
+_BYTES: Final = frozenset(["uint8", "int8"])
+
 
 def verify_graph(graph: Graph) -> None:
     """Checks operations, fused or not: single assignment, order, shapes, operands and channels of epilogues."""
@@ -58,6 +61,8 @@ def _check_shapes(graph: Graph, operation: Operation, place: str) -> None:
     elif isinstance(core, JOINS):
         parts = parts_of(core, inputs, output)
         _check(len(parts) == len(inputs), place, "has another number of parts")
+        types = {graph.values[name].dtype for name in (*operation.inputs, operation.output)}
+        _check(len(types) == 1, place, f"joins {', '.join(sorted(types))}")
         _check(sum(map(math.prod, inputs)) == math.prod(output), place, "has another extent")
         for (starts, steps), shape in zip(parts, inputs, strict=True):
             ends = [start + step * (n - 1) for start, step, n in zip(starts, steps, shape, strict=True)]
@@ -138,6 +143,11 @@ def _check_epilogue(graph: Graph, operation: Operation, place: str) -> None:
         _check(operation.epilogue == expressions.IDENTITY, place, "has an epilogue and no code")
         return
     _check(not used or used[-1] < max(1, len(operation.inputs)), place, f"has no operand {used[-1:]}")
+    for leaf in expressions.leaves(operation.epilogue) if operation.epilogue != expressions.IDENTITY else ():
+        number = int(leaf.number)
+        if leaf.operation == "operand" and number >= operation.first_operand and number < len(operation.inputs):
+            dtype = graph.values[operation.inputs[number]].dtype
+            _check({leaf.dtype, dtype} & _BYTES <= {leaf.dtype} & {dtype}, place, f"reads {dtype} as {leaf.dtype}")
     numbers = expressions.channels(operation.epilogue)
     if isinstance(operation.core, Reduce):
         numbers = sorted({*numbers, *expressions.channels(operation.core.prologue)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx import helper
 
@@ -100,3 +101,42 @@ def test_a_product_of_a_flattened_image_is_a_convolution() -> None:
     assert isinstance(core, Convolve)
     assert core.weights.shape == (3, 4, 6, 6)
     assert graph.operations[1].origin == ("flatten", "product")
+
+
+def quantized_pair(weights: Weights, source: str, target: str) -> list[onnx.NodeProto]:
+    numbers = [weights.constant(f"{target}.s", np.float32(0.1)), weights.constant(f"{target}.z", np.uint8(3))]
+    return [
+        helper.make_node("QuantizeLinear", [source, *numbers], [f"{target}.q"], f"{target}.quantize"),
+        helper.make_node("DequantizeLinear", [f"{target}.q", *numbers], [target], f"{target}.dequantize"),
+    ]
+
+
+def test_a_sum_reads_the_bytes_of_what_is_dequantized_for_it_and_for_others() -> None:
+    weights = Weights()
+    nodes = [
+        *quantized_pair(weights, "x", "d"),
+        conv(weights, "d", "c"),
+        helper.make_node("Add", ["c", "d"], ["y"], "sum"),
+    ]
+    proto = model(nodes, {"x": (1, 4, 6, 6)}, {"y": (1, 4, 6, 6), "d.q": (1, 4, 6, 6)}, weights, types={"d.q": 2})
+    graph = fuse(lower(prepare(load_model(proto))).graph)
+    by_name = {operation.name: operation for operation in graph.operations}
+    assert by_name["c"].inputs == ("d", "d.q")
+    assert str(by_name["c"].epilogue) == "add(add(x0, c0), multiply(subtract(to_float32(x1), 3), 0.1))"
+    assert "d.dequantize" in by_name  # the convolution itself still wants floats
+    assert by_name["c"].origin == ("c", "sum", "d.dequantize")
+
+
+def test_what_only_a_sum_reads_is_kept_in_bytes() -> None:
+    weights = Weights()
+    nodes = [
+        conv(weights, "x", "a"),
+        *quantized_pair(weights, "a", "d"),
+        conv(weights, "x", "b"),
+        helper.make_node("Add", ["b", "d"], ["y"], "sum"),
+    ]
+    graph = fused(nodes, weights, y=(1, 4, 6, 6))
+    first, second = graph.operations
+    assert graph.values[first.output].dtype == "uint8"
+    assert second.inputs == ("x", first.output)
+    assert str(second.epilogue) == "add(add(x0, c0), multiply(subtract(to_float32(x1), 3), 0.1))"

@@ -57,7 +57,7 @@ class Window:
     @functools.cached_property
     def words(self) -> dict[Word, list[int | None]]:
         """The filter's row that each of a group's rows is, for a row of the output; words of no row are left out."""
-        found = {}
+        found: dict[Word, list[int | None]] = {}
         for group, rows in enumerate(self.groups):
             for y in range(self.rows):
                 below = [divmod(row - y * self.strides[0], self.dilations[0]) for row in rows]

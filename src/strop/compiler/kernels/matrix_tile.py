@@ -21,6 +21,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from strop.compiler.emit import Function, Module, Number, Value, vector_of
 from strop.compiler.expressions import LLVM_TYPES, Expression, emit_expression, flops, operands, split_bias
 from strop.compiler.isa.table import Isa
@@ -181,10 +183,13 @@ class _Emitter:
     def fetch_operands(self) -> None:
         """Asks for what the epilogue will read, or else write, which would be waited for when all else is done."""
         f, tile = self.f, self.tile
-        read = [(e.row, e.pixel, at) for e, at in zip(tile.extras, self.extras, strict=True) if not e.broadcast]
-        for row, pixel, pointer in read or [(tile.output_row, tile.output_pixel, self.output)]:
+        read = [
+            (e.row, e.pixel, at, e.dtype) for e, at in zip(tile.extras, self.extras, strict=True) if not e.broadcast
+        ]
+        written = (tile.output_row, tile.output_pixel, self.output, tile.output)
+        for row, pixel, pointer, dtype in read or [written]:
             for y, x in self.pixels:
-                for line in range(0, tile.vectors * self.isa.lanes * 4, _LINE):
+                for line in range(0, tile.vectors * self.isa.lanes * np.dtype(dtype).itemsize, _LINE):
                     f.prefetch(pointer, y * row + x * pixel + line)
 
     def channel_place(self, vector: int, index: int) -> int:
