@@ -118,9 +118,9 @@ def _reading_bytes(operation: Operation, made: dict[str, Operation]) -> Operatio
         return operation
 
     def bytes_of(leaf: Expression) -> Expression | None:
-        number = int(leaf.number)
-        if leaf.operation != "operand" or number not in work or (number == 0 and operation.first_operand):
+        if leaf.operation != "operand" or int(leaf.number) not in work:
             return None
+        number = int(leaf.number)
         return substitute(work[number], lambda inner: _renumbered(inner, number))
 
     epilogue = substitute(operation.epilogue, bytes_of)

@@ -144,8 +144,10 @@ def _check_epilogue(graph: Graph, operation: Operation, place: str) -> None:
         return
     _check(not used or used[-1] < max(1, len(operation.inputs)), place, f"has no operand {used[-1:]}")
     for leaf in expressions.leaves(operation.epilogue) if operation.epilogue != expressions.IDENTITY else ():
+        if leaf.operation != "operand":
+            continue
         number = int(leaf.number)
-        if leaf.operation == "operand" and number >= operation.first_operand and number < len(operation.inputs):
+        if operation.first_operand <= number < len(operation.inputs):
             dtype = graph.values[operation.inputs[number]].dtype
             _check({leaf.dtype, dtype} & _BYTES <= {leaf.dtype} & {dtype}, place, f"reads {dtype} as {leaf.dtype}")
     numbers = expressions.channels(operation.epilogue)
