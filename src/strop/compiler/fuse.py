@@ -14,7 +14,7 @@ import numpy as np
 from strop.compiler.blocks import gate_products, make_blocks, means_of_blocks
 from strop.compiler.expressions import IDENTITY, Expression, channel, flops, leaves, operand, substitute
 from strop.compiler.fuse_attention import fuse_attention, join_projections
-from strop.compiler.fuse_bytes import keep_bytes, merge_scales, read_bytes
+from strop.compiler.fuse_bytes import drop_copies, keep_bytes, merge_scales, quantize_parts, read_bytes
 from strop.compiler.fuse_joins import behind_phases, join_slices
 from strop.compiler.fuse_prologues import fuse_prologues
 from strop.compiler.levels import Compute, Convolve, Graph, Operation, PoolWindow, Reduce, Resample, Reshape, Value
@@ -168,12 +168,14 @@ def _used(values: Mapping[str, Value], operations: Sequence[Operation], graph: G
 
 STEPS: Final[Sequence[Callable[[Graph], Graph]]] = (
     join_slices,
+    quantize_parts,
     behind_phases,
     flatten_into_convolution,
     fuse_attention,
     fuse_epilogues,
     keep_bytes,
     read_bytes,
+    drop_copies,
     merge_scales,
     fuse_prologues,
     join_projections,

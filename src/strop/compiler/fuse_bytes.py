@@ -3,10 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
-from strop.compiler.expressions import Expression, cast, operand, operands, substitute
-from strop.compiler.levels import Compute, Graph, Operation, Reduce, Value
+import numpy as np
+
+from strop.compiler.expressions import IDENTITY, Expression, cast, evaluate, operand, operands, substitute
+from strop.compiler.levels import Compute, Concatenate, Graph, Operation, PoolWindow, Reduce, Value
 from strop.compiler.requantization import simplified
+
+_BYTES: Final = ("uint8", "int8")
+
+
+def quantize_parts(graph: Graph) -> Graph:
+    """What is quantized behind a concatenation is quantized in its parts, so that bytes are joined."""
+    consumers, values, places = graph.consumers(), dict(graph.values), graph.producers()
+    operations: list[list[Operation]] = [[operation] for operation in graph.operations]
+    for index, operation in enumerate(graph.operations):
+        if not _is_quantization(operation, graph):
+            continue
+        name = operation.inputs[0]
+        place = places.get(name)
+        join = None if place is None else graph.operations[place]
+        if place is None or join is None or not isinstance(join.core, Concatenate):
+            continue
+        if name in graph.outputs or len(consumers[name]) > 1:
+            continue
+        parts = [f"{operation.output} (part {number})" for number in range(len(join.inputs))]
+        for part, source in zip(parts, join.inputs, strict=True):
+            values[part] = Value(part, values[source].shape, values[operation.output].dtype)
+        operations[place] = []
+        operations[index] = [
+            *(
+                replace(operation, inputs=(source,), output=part)
+                for part, source in zip(parts, join.inputs, strict=True)
+            ),
+            replace(join, inputs=tuple(parts), output=operation.output),
+        ]
+        del values[name]
+    return replace(graph, operations=tuple(one for few in operations for one in few), values=values)
+
+
+def _is_quantization(operation: Operation, graph: Graph) -> bool:
+    """Whether it makes bytes of the floats of one value, without vectors a channel."""
+    return (
+        isinstance(operation.core, Compute)
+        and len(operation.inputs) == 1
+        and not operation.channels
+        and graph.values[operation.inputs[0]].dtype == "float32"
+        and graph.values[operation.output].dtype in _BYTES
+        and graph.values[operation.inputs[0]].shape == graph.values[operation.output].shape
+    )
 
 
 def read_bytes(graph: Graph) -> Graph:
@@ -28,7 +74,7 @@ def read_bytes(graph: Graph) -> Graph:
 
 
 def keep_bytes(graph: Graph) -> Graph:
-    """What is quantized, made a float again and then only read by epilogues is kept in 8 bits: a quarter to write.
+    """What is quantized, made a float again and then only read where bytes do is kept in 8 bits: a quarter to write.
 
     The dequantization is an operation of its own again, which `read_bytes` gives to the readers.
     """
@@ -38,7 +84,7 @@ def keep_bytes(graph: Graph) -> Graph:
         name = operation.output
         split = None if name in graph.outputs else _split(operation.epilogue)
         readers = [graph.operations[index] for index in consumers[name]]
-        if split is None or not readers or not all(_reads_beside(reader, name) for reader in readers):
+        if split is None or not readers or not all(_reads_bytes(reader, name) for reader in readers):
             operations.append(operation)
             continue
         inner, outer = split
@@ -54,7 +100,7 @@ def _split(epilogue: Expression) -> tuple[Expression, Expression] | None:
     found: list[Expression] = []
 
     def outer(node: Expression) -> Expression | None:
-        if node.operation == "cast" and node.arguments[0].dtype in ("uint8", "int8") and node.dtype == "float32":
+        if node.operation == "cast" and node.arguments[0].dtype in _BYTES and node.dtype == "float32":
             found.append(node.arguments[0])
             return cast(operand(0, node.arguments[0].dtype), "float32")
         if node.operation == "constant":
@@ -71,19 +117,57 @@ def _split(epilogue: Expression) -> tuple[Expression, Expression] | None:
     return found[0], rest
 
 
-def _reads_beside(operation: Operation, name: str) -> bool:
-    """Whether an operation reads a value in its epilogue only, beside what its core computes."""
-    is_sound = operation.has_code and operation.first_operand > 0
+def _reads_bytes(operation: Operation, name: str) -> bool:
+    """Whether an operation could read a value's bytes: in its epilogue, or where it looks for the largest."""
+    if _is_largest(operation):
+        return True
+    if not operation.has_code or operation.first_operand == len(operation.inputs):
+        return False
     if any(_is_reduced(operation, index) for index, given in enumerate(operation.inputs) if given == name):
         return False
-    return is_sound and name not in operation.inputs[: operation.first_operand]
+    return name not in operation.inputs[: operation.first_operand]
+
+
+def drop_copies(graph: Graph) -> Graph:
+    """Bytes made floats and quantized to the same bytes again are what they were."""
+    same: dict[str, str] = {}
+    operations = []
+    for operation in graph.operations:
+        inputs = tuple(same.get(name, name) for name in operation.inputs)
+        if operation.output not in graph.outputs and _is_copy(operation, graph):
+            same[operation.output] = inputs[0]
+            continue
+        if _is_largest(operation) and _gives_its_bytes(operation, graph):
+            operation = replace(operation, epilogue=operand(0, graph.values[operation.output].dtype))
+        operations.append(replace(operation, inputs=inputs))
+    values = {name: value for name, value in graph.values.items() if name not in same}
+    return replace(graph, operations=tuple(operations), values=values)
+
+
+def _is_copy(operation: Operation, graph: Graph) -> bool:
+    is_alone = isinstance(operation.core, Compute) and len(operation.inputs) == 1
+    if not is_alone or graph.values[operation.inputs[0]].shape != graph.values[operation.output].shape:
+        return False
+    return _gives_its_bytes(operation, graph)
+
+
+def _gives_its_bytes(operation: Operation, graph: Graph) -> bool:
+    """Whether the epilogue makes every byte of the first input that byte again: all 256 are tried."""
+    dtype = graph.values[operation.inputs[0]].dtype
+    if dtype not in _BYTES or graph.values[operation.output].dtype != dtype or len(operation.inputs) > 1:
+        return False
+    if operation.channels or operation.epilogue == IDENTITY:
+        return False
+    limits = np.iinfo(dtype)
+    every = np.arange(limits.min, limits.max + 1).astype(dtype)
+    return bool(np.array_equal(evaluate(operation.epilogue, [every]), every))
 
 
 def merge_scales(graph: Graph) -> Graph:
     """Simplifies epilogues whose result is quantized; what only quantizes keeps to ONNX's letter."""
     operations = []
     for operation in graph.operations:
-        if not isinstance(operation.core, Compute) and graph.values[operation.output].dtype in ("uint8", "int8"):
+        if not isinstance(operation.core, Compute) and graph.values[operation.output].dtype in _BYTES:
             epilogue, channels = simplified(operation.epilogue, operation.channels)
             operation = replace(operation, epilogue=epilogue, channels=channels)
         operations.append(operation)
@@ -96,7 +180,7 @@ def _is_dequantization(operation: Operation, graph: Graph) -> bool:
         isinstance(operation.core, Compute)
         and len(operation.inputs) == 1
         and not operation.channels
-        and graph.values[operation.inputs[0]].dtype in ("uint8", "int8")
+        and graph.values[operation.inputs[0]].dtype in _BYTES
         and graph.values[operation.output].dtype == "float32"
         and graph.values[operation.inputs[0]].shape == graph.values[operation.output].shape
     )
@@ -108,7 +192,8 @@ def _reading_bytes(operation: Operation, made: dict[str, Operation]) -> Operatio
         return operation
     inputs, origin = list(operation.inputs), list(operation.origin)
     work: dict[int, Expression] = {}
-    for index in range(operation.first_operand, len(inputs)):
+    first = 0 if _is_largest(operation) else operation.first_operand
+    for index in range(first, len(inputs)):
         source = made.get(inputs[index])
         if source is not None and not _is_reduced(operation, index):
             work[index] = source.epilogue
@@ -125,6 +210,11 @@ def _reading_bytes(operation: Operation, made: dict[str, Operation]) -> Operatio
 
     epilogue = substitute(operation.epilogue, bytes_of)
     return replace(operation, inputs=tuple(inputs), epilogue=epilogue, origin=tuple(dict.fromkeys(origin)))
+
+
+def _is_largest(operation: Operation) -> bool:
+    """Whether it looks for the largest of what it reads: among bytes as among what they stand for."""
+    return isinstance(operation.core, PoolWindow) and operation.core.kind == "max"
 
 
 def _is_reduced(operation: Operation, index: int) -> bool:

@@ -18,6 +18,8 @@ import numpy as np
 from strop.compiler.expressions import Expression, add, apply, channel, constant, multiply
 
 _BOUNDS = {"maximum": max, "minimum": min}
+_NOTHING = 2.0**-20
+"""A scale this near 1 moves no number of 8 bits."""
 
 
 def simplified(epilogue: Expression, channels: Sequence[np.ndarray]) -> tuple[Expression, tuple[np.ndarray, ...]]:
@@ -59,7 +61,7 @@ class _Merging:
         if node.operation == "cast" and node.dtype in ("uint8", "int8"):
             return _without_shift(node)
         if node.operation == "rint":
-            return replace(node, arguments=(_bounded(self._scaled_inside(node.arguments[0])),))
+            return _rounded_once(replace(node, arguments=(_bounded(self._scaled_inside(node.arguments[0])),)))
         return node
 
     def _scaled_inside(self, node: Expression) -> Expression:
@@ -67,7 +69,9 @@ class _Merging:
         if _bound_of(node) is not None:
             return replace(node, arguments=tuple(map(self._scaled_inside, node.arguments)))
         factor = _factor(node)
-        return self._scaled(node.arguments[0], factor) if factor is not None and factor > 0 else node
+        if factor is None or factor <= 0:
+            return node
+        return node.arguments[0] if abs(factor - 1) < _NOTHING else self._scaled(node.arguments[0], factor)
 
     def _scaled(self, node: Expression, by: float) -> Expression:
         """Returns `by` times the node, for less work where that can be."""
@@ -140,6 +144,20 @@ def _bounded(node: Expression) -> Expression:
     if low > -np.inf:
         inner = apply("maximum", constant(low), inner)
     return apply("minimum", constant(high), inner) if high < np.inf else inner
+
+
+def _rounded_once(node: Expression) -> Expression:
+    """Returns one rounding of what is rounded, held within whole bounds, and rounded again."""
+    inner, bounds = node.arguments[0], []
+    while (bound := _bound_of(inner)) is not None:
+        bounds.append((inner.operation, bound))
+        inner = inner.arguments[1]
+    if inner.operation != "rint" or not all(float(bound).is_integer() for _, bound in bounds):
+        return node
+    held = inner.arguments[0]
+    for operation, bound in reversed(bounds):
+        held = apply(operation, constant(bound), held)
+    return replace(node, arguments=(_bounded(held),))
 
 
 def _back_and_forth(node: Expression) -> Expression:
