@@ -309,6 +309,44 @@ def quantized_rows(*, gemm: bool = False, flatten: bool = False, zero: int = 121
     return model(nodes, {"x": shape}, outputs, weights, types={"y8": TensorProto.UINT8})
 
 
+def quantized_transposed_convolution(*, kernel: int = 2, zero: int = 121, scales: int = 6) -> onnx.ModelProto:
+    """X quantized to u8, a transposed convolution with s8 weights, joined with a pooled image, quantized again."""
+    weights = Weights(7)
+    weights.constant("w8", weights.random.integers(-127, 128, (5, 6, kernel, kernel)).astype(np.int8))
+    many = weights.random.uniform(0.002, 0.01, scales).astype(np.float32)
+    weights.constant("ws", many if scales > 1 else many[0])
+    weights.constant("wz", np.zeros(scales, np.int8) if scales > 1 else np.int8(0))
+    weights.constant("b", weights.random.normal(size=6).astype(np.float32))
+    weights.constant("xs", np.float32(0.02))
+    weights.constant("xz", np.uint8(zero))
+    weights.constant("ys", np.float32(0.05))
+    weights.constant("yz", np.uint8(117))
+    pads = [(kernel - 2) // 2, (kernel - 2) // 2, (kernel - 1) // 2, (kernel - 1) // 2]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["x8"], "quantize"),
+        helper.make_node("DequantizeLinear", ["x8", "xs", "xz"], ["xd"], "dequantize"),
+        helper.make_node("DequantizeLinear", ["w8", "ws", "wz"], ["wd"], "weights", axis=1),
+        helper.make_node(
+            "ConvTranspose",
+            ["xd", "wd", "b"],
+            ["c"],
+            "transposed",
+            strides=[2, 2],
+            pads=pads,
+            kernel_shape=[kernel] * 2,
+        ),
+        helper.make_node("QuantizeLinear", ["c", "ys", "yz"], ["c8"], "quantize_phases"),
+        helper.make_node("DequantizeLinear", ["c8", "ys", "yz"], ["cd"], "dequantize_phases"),
+        helper.make_node("QuantizeLinear", ["other", "ys", "yz"], ["o8"], "quantize_other"),
+        helper.make_node("DequantizeLinear", ["o8", "ys", "yz"], ["od"], "dequantize_other"),
+        helper.make_node("MaxPool", ["od"], ["p"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Concat", ["cd", "p"], ["j"], "join", axis=1),
+        helper.make_node("QuantizeLinear", ["j", "ys", "yz"], ["y8"], "quantize_output"),
+    ]
+    shapes = {"x": (1, 5, 4, 7), "other": (1, 3, 16, 28)}
+    return model(nodes, shapes, {"y8": (1, 9, 8, 14)}, weights, types={"y8": TensorProto.UINT8})
+
+
 BY_HAND: tuple[Callable[[], onnx.ModelProto], ...] = (
     residual_block,
     fire_module,

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 
+from strop.compiler.fuse import fuse
 from strop.compiler.levels import Convolve
 from strop.compiler.lower import lower, prepare
 from strop.loader.cpu import isa_levels
@@ -86,6 +87,23 @@ def test_a_quantized_matrix_product_is_one_operation_on_integers(gemm: bool, fla
     for level, outputs in levels.items():
         np.testing.assert_allclose(outputs["c"], expected["c"], rtol=1e-5, atol=1e-5, err_msg=level)
         steps = np.abs(outputs["y8"].astype(int) - expected["y8"].astype(int))
+        assert np.max(steps) <= 1 and np.mean(steps > 0) < 0.02, level
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize(("zero", "scales"), [(0, 6), (121, 1)])
+def test_a_quantized_transposed_convolution_and_what_is_joined_with_it_stay_bytes(
+    kernel: int, zero: int, scales: int
+) -> None:
+    model = load_model(graphs.quantized_transposed_convolution(kernel=kernel, zero=zero, scales=scales))
+    graph = fuse(lower(prepare(model)).graph)
+    floats = [name for name, value in graph.values.items() if value.dtype == "float32" and name not in graph.inputs]
+    assert not floats
+    inputs = make_inputs(model)
+    expected = run_unoptimized(model, inputs)["y8"].astype(int)
+    levels = dict(runs(model, inputs)) | {level: compiled(model, inputs, level) for level in isa_levels()}
+    for level, outputs in levels.items():
+        steps = np.abs(outputs["y8"].astype(int) - expected)
         assert np.max(steps) <= 1 and np.mean(steps > 0) < 0.02, level
 
 

@@ -25,7 +25,7 @@ from strop.compiler.expressions import (
     operand,
     requantize,
 )
-from strop.compiler.levels import Compute, Convolve
+from strop.compiler.levels import Compute, Convolve, Value
 from strop.compiler.lowering.convolution import convolution_of, convolved_shape
 from strop.compiler.lowering.scope import NotCovered, Scope
 from strop.passes.graph import float_attribute, input_at, int_attribute, sole_consumer, standard
@@ -77,32 +77,45 @@ def lower_dequantize(node: onnx_ir.Node, scope: Scope) -> None:
     scope.add(Compute(), [value.name], value.shape, output=node.outputs[0], epilogue=real)
 
 
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """Operands of a convolution or product that are quantized: an image or rows in u8, constant weights in s8.
+
+    zero: of the image; unit: what 1 of a sum of products stands for, one number or one an output channel.
+    """
+
+    image: Value
+    weights: np.ndarray
+    zero: int
+    unit: np.ndarray
+
+
+def integer_operands(node: onnx_ir.Node, scope: Scope, *, outputs: int) -> Integers | None:
+    """Returns the node's first two operands where they are quantized; outputs: the weights' axis of output channels."""
+    image, weights = _dequantized(node.inputs[0]), _dequantized(node.inputs[1])
+    if image is None or weights is None or scope.constant(image.inputs[0]) is not None:
+        return None
+    numbers, given = scope.constant(weights.inputs[0]), scope.value(image.inputs[0])
+    if numbers is None or str(numbers.dtype) != "int8" or given.dtype != "uint8" or numbers.ndim < 2:
+        return None
+    source, factor = _quantization(image, scope), _quantization(weights, scope)
+    is_along = factor.scale.size == 1 or int_attribute(weights, "axis", 1) % numbers.ndim == outputs
+    if source.scale.size != 1 or factor.zero != 0 or not is_along:
+        return None
+    return Integers(given, numbers, source.zero, source.scale.astype(np.float64) * factor.scale)
+
+
 def lower_quantized_convolution(node: onnx_ir.Node, scope: Scope) -> bool:
     """Lowers a Conv between quantized tensors to one on integers; returns False where it is none."""
-    image, weights = _dequantized(node.inputs[0]), _dequantized(node.inputs[1])
-    if image is None or weights is None:
-        return False
-    numbers = scope.constant(weights.inputs[0])
-    source, factor = _quantization(image, scope), _quantization(weights, scope)
-    given = scope.value(image.inputs[0]) if scope.constant(image.inputs[0]) is None else None
+    found = integer_operands(node, scope, outputs=0)
     bias = None if input_at(node, 2) is None else scope.constant(node.inputs[2])
-    if (
-        numbers is None
-        or given is None
-        or given.dtype != "uint8"
-        or str(numbers.dtype) != "int8"
-        or source.scale.size != 1
-        or factor.zero != 0
-        or (factor.scale.size > 1 and int_attribute(weights, "axis", 1) != 0)
-        or (bias is None and input_at(node, 2) is not None)
-        or len(given.shape) != 4
-    ):
+    if found is None or len(found.image.shape) != 4 or (bias is None and input_at(node, 2) is not None):
         return False
-    core, name = convolution_of(node, scope, given.name, numbers)
-    shape = convolved_shape(given.shape, core)
-    unit = np.broadcast_to(source.scale.astype(np.float64) * factor.scale, shape[1])
+    core, name = convolution_of(node, scope, found.image.name, found.weights)
+    shape = convolved_shape(found.image.shape, core)
+    unit = np.broadcast_to(found.unit, shape[1])
     whole = None if bias is None else np.clip(np.rint(bias / unit), -(2**31), 2**31 - 1).astype(np.int32)
-    core = replace(core, input_zero=source.zero, bias=whole)
+    core = replace(core, input_zero=found.zero, bias=whole)
     total = operand(0, "int32")
     end = _quantized_end(node, scope)
     if end is None:
@@ -128,37 +141,21 @@ def lower_quantized_product(node: onnx_ir.Node, scope: Scope) -> bool:
 
     The result is a float, to which what follows is fused: real = sx * sw * (sum of (x - zx) * w) + bias.
     """
-    rows, matrix = _dequantized(node.inputs[0]), _dequantized(node.inputs[1])
-    if rows is None or matrix is None or scope.constant(rows.inputs[0]) is not None:
-        return False
-    numbers, given = scope.constant(matrix.inputs[0]), scope.value(rows.inputs[0])
     is_gemm = node.op_type == "Gemm"
-    if (
-        numbers is None
-        or numbers.ndim != 2
-        or str(numbers.dtype) != "int8"
-        or given.dtype != "uint8"
-        or len(given.shape) < 2
-        or (is_gemm and not _is_plain(node))
-    ):
-        return False
-    source, factor = _quantization(rows, scope), _quantization(matrix, scope)
     outputs = 0 if is_gemm and int_attribute(node, "transB", 0) else 1
-    if (
-        source.scale.size != 1
-        or factor.zero != 0
-        or (factor.scale.size > 1 and int_attribute(matrix, "axis", 1) % 2 != outputs)
-        or numbers.shape[1 - outputs] > _DEEPEST
-    ):
+    found = integer_operands(node, scope, outputs=outputs)
+    if found is None or found.weights.ndim != 2 or len(found.image.shape) < 2 or (is_gemm and not _is_plain(node)):
         return False
+    weights = found.weights if outputs == 0 else found.weights.T
     bias = input_at(node, 2) if is_gemm else None
     shift = None if bias is None else scope.constant(bias)
-    weights = numbers if outputs == 0 else numbers.T
-    if bias is not None and (shift is None or shift.shape not in ((), (1,), (weights.shape[0],))):
+    if weights.shape[1] > _DEEPEST or (bias is not None and shift is None):
         return False
-    core = Convolve(np.ascontiguousarray(weights)[:, :, None, None], rows=True, input_zero=source.zero)
-    unit = (source.scale.astype(np.float64) * factor.scale).astype(np.float32)
-    channels = [np.broadcast_to(unit, weights.shape[0])]
+    if shift is not None and shift.shape not in ((), (1,), (weights.shape[0],)):
+        return False
+    given = found.image
+    core = Convolve(np.ascontiguousarray(weights)[:, :, None, None], rows=True, input_zero=found.zero)
+    channels = [np.broadcast_to(found.unit.astype(np.float32), weights.shape[0])]
     real = multiply(cast(operand(0, "int32"), "float32"), channel(0))
     if shift is not None:
         channels.append(np.broadcast_to(shift.astype(np.float32).reshape(-1), weights.shape[0]))

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from strop.compiler.expressions import add, channel, operand
+from strop.compiler.expressions import Expression, add, cast, channel, multiply, operand
 from strop.compiler.levels import Convolve, Interleave, Slice
 from strop.compiler.lowering.convolution import four, pair
+from strop.compiler.lowering.quantized import Integers, integer_operands
 from strop.compiler.lowering.scope import NotCovered, Scope
 from strop.passes.graph import input_at, int_attribute, ints_attribute
 
@@ -35,11 +36,35 @@ class _Phase:
     extent: int
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What makes floats of each phase's sums; zero: the image's zero point."""
+
+    epilogue: Expression
+    channels: list[np.ndarray]
+    zero: int = 0
+
+    @classmethod
+    def of(cls, whole: Integers | None, shifts: list[np.ndarray], outputs: int) -> _End:
+        """Returns it for integers or floats, and perhaps a bias."""
+        if whole is None:
+            return cls(add(operand(0), channel(0)) if shifts else operand(0), shifts)
+        real = multiply(cast(operand(0, "int32"), "float32"), channel(0))
+        unit = np.broadcast_to(whole.unit.astype(np.float32), outputs)
+        return cls(add(real, channel(1)) if shifts else real, [unit, *shifts], whole.zero)
+
+
 def lower_transposed_convolution(node: onnx_ir.Node, scope: Scope) -> None:
     """ConvTranspose of one or two spatial axes with constant weights."""
-    image = scope.floats(node.inputs[0])
-    weights = scope.need_constant(node.inputs[1], "the weights of a convolution")
-    if weights.ndim not in (3, 4) or len(image.shape) != weights.ndim or weights.dtype != np.float32:
+    groups = int_attribute(node, "group", 1)
+    whole = integer_operands(node, scope, outputs=1)
+    if whole is not None and (groups == 1 or whole.unit.size == 1):
+        image, weights = whole.image, whole.weights
+    else:
+        image, whole = scope.floats(node.inputs[0]), None
+        weights = scope.need_constant(node.inputs[1], "the weights of a convolution")
+    is_known = weights.dtype == np.float32 or whole is not None
+    if weights.ndim not in (3, 4) or len(image.shape) != weights.ndim or not is_known:
         raise NotCovered(f"a transposed convolution of {weights.ndim - 2} spatial axes")
     spatial = weights.ndim - 2
     source, sizes = image.name, image.shape[2:]
@@ -50,10 +75,10 @@ def lower_transposed_convolution(node: onnx_ir.Node, scope: Scope) -> None:
         weights, sizes, outputs = weights[:, :, None, :], (1, *sizes), (1, *outputs)
         source = scope.reshape(source, (*image.shape[:2], *sizes))
         strides, dilations, pads = (1, *strides), (1, *dilations), (0, *pads)
-    groups = int_attribute(node, "group", 1)
     filters = _filters(weights, groups)
     bias = input_at(node, 2)
     shifts = [] if bias is None else [scope.need_constant(bias, "the bias of a convolution")]
+    end = _End.of(whole, shifts, filters.shape[0])
     axes = [
         [_phase(r, *each) for r in range(min(each[0], each[4]))]
         for each in zip(strides, dilations, pads, weights.shape[2:], outputs, sizes, strict=True)
@@ -61,7 +86,7 @@ def lower_transposed_convolution(node: onnx_ir.Node, scope: Scope) -> None:
     shape = (image.shape[0], filters.shape[0], *outputs)
     is_one = len(axes[0]) == len(axes[1]) == 1
     direct = node.outputs[0] if is_one and spatial == 2 else None
-    names = [_convolve(scope, source, filters, groups, shifts, (down, across), direct)
+    names = [_convolve(scope, source, filters, groups, end, (down, across), direct)
              for down in axes[0] for across in axes[1]]  # fmt: skip
     if not is_one:
         core = Interleave((1, 1, *(min(pair) for pair in zip(strides, outputs, strict=True))))
@@ -76,7 +101,7 @@ def _convolve(
     source: str,
     filters: np.ndarray,
     groups: int,
-    shifts: list[np.ndarray],
+    end: _End,
     phases: tuple[_Phase, _Phase],
     output: onnx_ir.Value | None,
 ) -> str:
@@ -84,7 +109,7 @@ def _convolve(
     down, across = phases
     weights = filters[:, :, list(down.taps)][:, :, :, list(across.taps)]
     if not weights.size:  # pixels that no tap reaches: zero
-        weights = np.zeros((*filters.shape[:2], 1, 1), np.float32)
+        weights = np.zeros((*filters.shape[:2], 1, 1), filters.dtype)
         down, across = (_Phase((0,), 1, 0, each.extent - size, each.extent) for each, size in
                         zip(phases, scope.values[source].shape[2:], strict=True))  # fmt: skip
     source = _cropped(scope, source, (down, across))
@@ -93,10 +118,10 @@ def _convolve(
         dilations=pair((down.dilation, across.dilation)),
         pads=four(tuple(max(0, n) for n in (down.before, across.before, down.after, across.after))),
         groups=groups,
+        input_zero=end.zero,
     )
     shape = (scope.values[source].shape[0], filters.shape[0], down.extent, across.extent)
-    epilogue = add(operand(0), channel(0)) if shifts else operand(0)
-    return scope.add(core, [source], shape, output=output, epilogue=epilogue, channels=shifts)
+    return scope.add(core, [source], shape, output=output, epilogue=end.epilogue, channels=end.channels)
 
 
 def _cropped(scope: Scope, source: str, phases: Sequence[_Phase]) -> str:
