@@ -243,7 +243,8 @@ def _is(x: Value, number: float) -> Value:
     return emit.constant(x.type, number)
 
 
-def _is_avx512(f: Function, x: Value) -> bool:
+def is_avx512(f: Function, x: Value) -> bool:
+    """Whether AVX-512's own instructions take the value."""
     return f.isa.is_x86 and lanes_of(x.type) == 16 == f.isa.lanes
 
 
@@ -265,14 +266,8 @@ def _power(f: Function, x: Value, factor: float) -> tuple[Value, Value]:
 
     That is for sums with 1, which hide the error: where the power is large the result is not, and the other way round.
     """
-    if _is_avx512(f, x):
-        exponent = f.fmin(_is(x, 126), f.fmul(x, _is(x, factor * _LOG2E)))
-        name, kind = "llvm.x86.avx512.mask.reduce.ps.512", x.type
-        below = Value("9", "i32")  # what is above the next lower whole number; no exceptions
-        every, current = Value("-1", "i16"), Value("4", "i32")
-        fraction = f.call(kind, name, exponent, below, f.zero(kind), every, current)
-        name = "llvm.x86.avx512.mask.scalef.ps.512"
-        scale = f.call(kind, name, _is(x, 1), exponent, f.zero(kind), every, current)
+    if is_avx512(f, x):
+        fraction, scale = exponent_parts(f, x, factor * _LOG2E)
         return polynomial(f, fraction, (1.0, *_EXP2_ABOVE)), scale
     low, high = sorted((-87.0 / factor, 87.0 / factor))
     x = f.fmax(_is(x, low), f.fmin(_is(x, high), x))
@@ -285,25 +280,39 @@ def _power(f: Function, x: Value, factor: float) -> tuple[Value, Value]:
     return polynomial(f, r, (1.0, 1.0, *_EXP_SHORT)), _scale(f, shifted)
 
 
+def exponent_parts(f: Function, x: Value, factor: float) -> tuple[Value, Value]:
+    """Returns how far factor * x, at most 126, is above the next lower whole number, and 2 to the power of that.
+
+    For AVX-512.
+    """
+    exponent = f.fmin(_is(x, 126), f.fmul(x, _is(x, factor)))
+    name, kind = "llvm.x86.avx512.mask.reduce.ps.512", x.type
+    below = Value("9", "i32")  # what is above the next lower whole number; no exceptions
+    every, current = Value("-1", "i16"), Value("4", "i32")
+    fraction = f.call(kind, name, exponent, below, f.zero(kind), every, current)
+    name = "llvm.x86.avx512.mask.scalef.ps.512"
+    return fraction, f.call(kind, name, _is(x, 1), exponent, f.zero(kind), every, current)
+
+
 def _over_one(f: Function, x: Value) -> Value:
     """Returns 1 / x for x between 2**-126 and 2**126."""
     one = _is(x, 1)
-    if not _is_avx512(f, x):
+    if not is_avx512(f, x):
         return f.binary("fdiv", one, x)
-    estimate = _estimate(f, x)
-    return f.fma(estimate, f.fma(negative(f, x), estimate, one), estimate)
+    near = estimate(f, x)
+    return f.fma(near, f.fma(negative(f, x), near, one), near)
 
 
 def _quotient(f: Function, a: Value, b: Value) -> Value:
     """Returns a / b for b between 2**-126 and 2**126."""
-    if not _is_avx512(f, b):
+    if not is_avx512(f, b):
         return f.binary("fdiv", a, b)
-    estimate = _estimate(f, b)
-    first = f.fmul(a, estimate)
-    return f.fma(estimate, f.fma(negative(f, b), first, a), first)
+    near = estimate(f, b)
+    first = f.fmul(a, near)
+    return f.fma(near, f.fma(negative(f, b), first, a), first)
 
 
-def _estimate(f: Function, x: Value) -> Value:
+def estimate(f: Function, x: Value) -> Value:
     """Returns 1 / x to 14 bits."""
     return f.call(x.type, "llvm.x86.avx512.rcp14.ps.512", x, f.zero(x.type), Value("-1", "i16"))
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from strop.compiler import activations, arithmetic
+from strop.compiler import activations, arithmetic, coarse_activations
 from strop.compiler.arithmetic import compared, numeric
 from strop.compiler.emit import Value
 
@@ -101,5 +101,11 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "mish": Operation(1, _quiet(lambda x: x * np.tanh(_softplus(x))), activations.mish, flops=20),
     "softplus": Operation(1, _softplus, activations.softplus, flops=28),
     "hard_swish": Operation(1, _quiet(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)), activations.hard_swish, flops=4),
+    "coarse_sigmoid": Operation(1, _quiet(_sigmoid), coarse_activations.sigmoid, flops=11),
+    "coarse_silu": Operation(1, _quiet(lambda x: x * _sigmoid(x)), coarse_activations.silu, flops=12),
+    "coarse_gelu": Operation(1, _quiet(lambda x: x * _each(_phi)(x)), coarse_activations.gelu, flops=14),
 }
 """Every operation, by name."""
+
+COARSE: Final = {"sigmoid": "coarse_sigmoid", "silu": "coarse_silu", "gelu": "coarse_gelu"}
+"""What is right to 12 bits, for results that become 8 bits at once."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from strop.compiler.expressions import Expression, add, apply, channel, constant, multiply
+from strop.compiler.operations import COARSE
 
 _BOUNDS = {"maximum": max, "minimum": min}
 _NOTHING = 2.0**-20
@@ -59,7 +60,7 @@ class _Merging:
         if node.operation == "subtract":
             return _without_zero(_back_and_forth(node))
         if node.operation == "cast" and node.dtype in ("uint8", "int8"):
-            return _without_shift(node)
+            return replace(node, arguments=(_coarse(_without_shift(node).arguments[0]),))
         if node.operation == "rint":
             return _rounded_once(replace(node, arguments=(_bounded(self._scaled_inside(node.arguments[0])),)))
         return node
@@ -96,6 +97,20 @@ class _Merging:
         if node.operation == "add" and any(map(_absorbs, node.arguments)):
             return add(*(self._scaled(each, by) for each in node.arguments))
         return multiply(node, constant(by))
+
+
+def _coarse(node: Expression) -> Expression:
+    """Returns the node with the activation that is rounded at once by the one that is right to 12 bits."""
+    if node.operation in COARSE:
+        return replace(node, operation=COARSE[node.operation])
+    if node.operation in ("rint", "add", "multiply") or _bound_of(node) is not None:
+        place = 1 if _bound_of(node) is not None else 0
+        is_alone = place == 1 or len(node.arguments) == 1 or node.arguments[1].operation == "constant"
+        if is_alone:
+            arguments = list(node.arguments)
+            arguments[place] = _coarse(arguments[place])
+            return replace(node, arguments=tuple(arguments))
+    return node
 
 
 def _absorbs(node: Expression) -> bool:

@@ -106,3 +106,11 @@ def test_a_plain_requantization_is_what_it_was() -> None:
     shorter, kept = simplified(epilogue, [np.array([0.5], np.float32)])
     assert shorter == epilogue
     assert kept[0].tolist() == [0.5]
+
+
+def test_an_activation_that_is_rounded_at_once_need_not_be_exact() -> None:
+    outside = quantized(apply("silu", multiply(TOTAL, channel(0))), 0.05, 14)
+    inside = quantized(add(apply("silu", multiply(TOTAL, channel(0))), operand(1)), 0.05, 14)
+    factors = [np.array([0.5], np.float32)]
+    assert "multiply(coarse_silu(multiply(to_float32(x0), c0)), 20)" in str(simplified(outside, factors)[0])
+    assert "coarse" not in str(simplified(inside, factors)[0])
