@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 DEMO_MODEL := rapidocr-onnxruntime==1.4.4
 
-.PHONY: demo test test-long test-torch check format bench bench-loading bench-loop bench-self clean
+.PHONY: demo test test-long test-torch check format bench bench-int8 bench-loading bench-loop bench-self clean
 
 demo: .venv/installed .venv/demo-model  ## the main job on a real model: reads text from images, faster, no character lost
 	$(BIN)/strop demo --output demo
@@ -40,6 +40,9 @@ format: .venv/developed
 
 bench: .venv/developed  ## our compiler against OpenVINO and ONNX Runtime on twelve networks (15 minutes; ARGS=--quick in 5)
 	$(BIN)/python -m benchmarks.latency $(ARGS)
+
+bench-int8: .venv/developed  ## our compiler against OpenVINO and ONNX Runtime in 8 bits, on ten networks (8 minutes)
+	$(BIN)/python -m benchmarks.int8 $(ARGS)
 
 bench-loading: .venv/developed  ## compile time, load time, time of a call
 	$(BIN)/python -m benchmarks.loading $(ARGS)

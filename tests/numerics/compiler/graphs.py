@@ -246,10 +246,12 @@ def shuffled_channels() -> onnx.ModelProto:
     return model(nodes, {"x": (1, 4, 6, 5)}, {"y": (1, 4, 6, 5)}, weights)
 
 
-def quantized_convolution(*, relu: bool = False, zero: int = 121) -> onnx.ModelProto:
+def quantized_convolution(*, relu: bool = False, zero: int = 121, depthwise: bool = False) -> onnx.ModelProto:
     """X quantized to u8, a convolution with s8 weights (a scale a channel) and a bias, quantized again."""
     weights = Weights(3)
-    weights.constant("w8", weights.random.integers(-127, 128, (6, 5, 3, 3)).astype(np.int8))
+    channels = 6 if depthwise else 5
+    filters = (6, 1 if depthwise else channels, 3, 3)
+    weights.constant("w8", weights.random.integers(-127, 128, filters).astype(np.int8))
     weights.constant("ws", weights.random.uniform(0.002, 0.01, 6).astype(np.float32))
     weights.constant("wz", np.zeros(6, np.int8))
     weights.constant("b", weights.random.normal(size=6).astype(np.float32))
@@ -262,7 +264,7 @@ def quantized_convolution(*, relu: bool = False, zero: int = 121) -> onnx.ModelP
         helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["x8"], "quantize"),
         helper.make_node("DequantizeLinear", ["x8", "xs", "xz"], ["xd"], "dequantize"),
         helper.make_node("DequantizeLinear", ["w8", "ws", "wz"], ["wd"], "weights", axis=0),
-        helper.make_node("Conv", ["xd", "wd", "b"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["xd", "wd", "b"], ["c"], "conv", pads=[1, 1, 1, 1], group=6 if depthwise else 1),
     ]
     if relu:
         nodes.append(helper.make_node("Relu", ["c"], ["r"], "relu"))
@@ -272,7 +274,7 @@ def quantized_convolution(*, relu: bool = False, zero: int = 121) -> onnx.ModelP
         helper.make_node("DequantizeLinear", ["y8", "ys", "yz"], ["y"], "dequantize_output"),
     ]
     outputs = {"y": (1, 6, 7, 9), "y8": (1, 6, 7, 9)}
-    return model(nodes, {"x": (1, 5, 7, 9)}, outputs, weights, types={"y8": TensorProto.UINT8})
+    return model(nodes, {"x": (1, channels, 7, 9)}, outputs, weights, types={"y8": TensorProto.UINT8})
 
 
 def quantized_rows(*, gemm: bool = False, flatten: bool = False, zero: int = 121) -> onnx.ModelProto:

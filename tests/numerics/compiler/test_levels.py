@@ -58,10 +58,11 @@ def test_machine_code_computes_random_graphs(proto: onnx.ModelProto) -> None:
         np.testing.assert_array_equal(array, one[name], err_msg="three threads")
 
 
+@pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("zero", [0, 121])
-def test_a_quantized_convolution_is_one_operation_on_integers(relu: bool, zero: int) -> None:
-    model = load_model(graphs.quantized_convolution(relu=relu, zero=zero))
+def test_a_quantized_convolution_is_one_operation_on_integers(relu: bool, zero: int, depthwise: bool) -> None:
+    model = load_model(graphs.quantized_convolution(relu=relu, zero=zero, depthwise=depthwise))
     graph = lower(prepare(model)).graph
     (core,) = (operation.core for operation in graph.operations if isinstance(operation.core, Convolve))
     assert (core.accumulator, core.input_zero) == ("int32", zero)
