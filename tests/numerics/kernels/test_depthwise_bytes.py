@@ -21,39 +21,33 @@ CHANNELS = st.sampled_from([1, 3, 8, 16, 19, 33, 50])
 KERNELS = st.sampled_from([(1, 1), (3, 3), (3, 3), (5, 5), (7, 7), (1, 3), (4, 2)])
 
 
-@every_isa
-@given(
-    problem=quantized(kernels=KERNELS, inputs=st.just(1), outputs=st.just(1), groups=CHANNELS),
-    parts=st.integers(1, 3),
-    extremes=st.booleans(),
-    which=st.integers(0, 7),
+SCHEDULES = st.one_of(
+    st.integers(0, 7),  # one of the kernel's own
+    st.tuples(st.integers(1, 6), st.sampled_from([1, 3, 4, 7, 14]), st.integers(1, 3)),
 )
-def test_integers_are_exact(isa: Isa, problem: Convolution, parts: int, extremes: bool, which: int) -> None:
-    assert KERNEL.accepts(problem, isa) == ""
-    inputs, weights, channels = _operands(problem, extremes, has_bias=which > 3)
-    schedules = KERNEL.candidates(problem, isa)
-    got = run_problem(
-        KERNEL, problem, isa, inputs, weights=weights, channels=channels, parts=parts,
-        schedule=schedules[which % len(schedules)], in_place=1 if len(inputs) > 1 else None,
-    )  # fmt: skip
-    np.testing.assert_array_equal(got, references.convolution(problem, inputs, weights, channels))
 
 
 @every_isa
 @given(
     problem=quantized(kernels=KERNELS, inputs=st.just(1), outputs=st.just(1), groups=CHANNELS),
-    rows=st.integers(1, 6),
-    pixels=st.sampled_from([1, 3, 4, 7, 14]),
-    panels=st.integers(1, 3),
     parts=st.integers(1, 4),
+    extremes=st.booleans(),
+    has_bias=st.booleans(),
+    which=SCHEDULES,
 )
-def test_any_schedule_gives_the_same_integers(
-    isa: Isa, problem: Convolution, rows: int, pixels: int, panels: int, parts: int
+def test_integers_are_exact_with_any_schedule(
+    isa: Isa, problem: Convolution, parts: int, extremes: bool, has_bias: bool, which: int | tuple[int, int, int]
 ) -> None:
-    inputs, weights, channels = _operands(problem, extremes=False, has_bias=True)
+    assert KERNEL.accepts(problem, isa) == ""
+    inputs, weights, channels = _operands(problem, extremes, has_bias=has_bias)
+    if isinstance(which, int):
+        own = KERNEL.candidates(problem, isa)
+        schedule = own[which % len(own)]
+    else:
+        rows, pixels, panels = which
+        schedule = DepthwiseBytesSchedule(rows, pixels, panels * 16 // isa.lanes)
     got = run_problem(
-        KERNEL, problem, isa, inputs, weights=weights, channels=channels, parts=parts,
-        schedule=DepthwiseBytesSchedule(rows, pixels, panels * 16 // isa.lanes),
+        KERNEL, problem, isa, inputs, weights=weights, channels=channels, parts=parts, schedule=schedule,
         in_place=1 if len(inputs) > 1 else None,
     )  # fmt: skip
     np.testing.assert_array_equal(got, references.convolution(problem, inputs, weights, channels))
