@@ -116,6 +116,20 @@ def cast(f: Function, value: Value, source: str, target: str) -> Value:
     return f.convert("trunc" if _BITS[target] < _BITS[source] else "zext" if source == "uint8" else "sext", value, kind)
 
 
+def saturated_bytes(f: Function, x: Value, zero: int) -> Value:
+    """Returns uint8(min(255, rint(x) + zero)) for x of at least -zero, 16 lanes of AVX-512.
+
+    Beyond what 32 bits hold the conversion gives 2**31, and the narrowing takes that for a large number, too.
+    """
+    kind = vector_of("i32", lanes_of(x.type))
+    name = "llvm.x86.avx512.mask.cvtps2dq.512"
+    whole = f.call(kind, name, x, f.zero(kind), Value("-1", "i16"), Value("4", "i32"))  # rounded to the nearest
+    if zero:
+        whole = f.binary("add", whole, emit.constant(kind, zero))
+    held = f.call(kind, f"llvm.umin.{mangled(kind)}", whole, emit.constant(kind, 255))
+    return f.convert("trunc", held, vector_of("i8", lanes_of(x.type)))
+
+
 def polynomial(f: Function, x: Value, coefficients: Sequence[float]) -> Value:
     """Returns the polynomial with these coefficients, that of the highest power last."""
     *rest, last = (emit.constant(x.type, number) for number in coefficients)

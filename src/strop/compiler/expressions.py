@@ -194,6 +194,23 @@ def evaluate(expression: Expression, operands: Sequence[np.ndarray], channels: S
     return OPERATIONS[expression.operation].compute(*arguments)
 
 
+def _saturated(node: Expression) -> tuple[Expression, int] | None:
+    """Returns x and zero for uint8(rint(x, held below 255 - zero) + zero), where x is no less than -zero."""
+    if node.operation != "cast" or node.dtype != "uint8" or node.arguments[0].dtype != "float32":
+        return None
+    inner, zero = node.arguments[0], 0
+    if inner.operation == "add" and inner.arguments[1].operation == "constant":
+        inner, zero = inner.arguments[0], int(inner.arguments[1].number)
+    if inner.operation != "rint":
+        return None
+    upper = inner.arguments[0]
+    if upper.operation != "minimum" or upper.arguments[0] != constant(255 - zero):
+        return None
+    lower = upper.arguments[1]
+    bound = lower.arguments[0] if lower.operation == "maximum" else lower
+    return (lower, zero) if bound.operation == "constant" and bound.number >= -zero else None
+
+
 def emit_expression(
     f: Function, expression: Expression, operands: Sequence[Value], channels: Sequence[Value], lanes: int
 ) -> Value:
@@ -217,6 +234,9 @@ def emit_expression(
         if node.operation == "constant":
             element = "i1" if node.dtype == "bool" else LLVM_TYPES[node.dtype]
             return emit.constant(emit.vector_of(element, lanes), node.number)
+        whole = _saturated(node) if f.isa.is_x86 and lanes == 16 == f.isa.lanes else None
+        if whole is not None:
+            return arithmetic.saturated_bytes(f, visit(whole[0]), whole[1])
         if node.operation == "cast":
             return arithmetic.cast(f, visit(node.arguments[0]), node.arguments[0].dtype, node.dtype)
         return OPERATIONS[node.operation].emit(f, *(visit(argument) for argument in node.arguments))
