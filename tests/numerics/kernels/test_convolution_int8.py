@@ -66,21 +66,28 @@ def quantized(
     )  # fmt: skip
 
 
-@every_isa
-@given(problem=quantized(), parts=st.integers(1, 3), extremes=st.booleans(), which=st.integers(0, 7))
-def test_integers_are_exact(isa: Isa, problem: Convolution, parts: int, extremes: bool, which: int) -> None:
-    assert KERNEL.accepts(problem, isa) == ""
+def integers_of(
+    problem: Convolution, *, extremes: bool, has_bias: bool
+) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
+    """Returns inputs, weights and vectors; extremes: numbers as large as they can be, so that narrow sums saturate."""
     random = np.random.default_rng(3)
-    # extremes: every number as large as it can be, so that a narrow sum would saturate
     image = random.integers(254 if extremes else 0, 256, problem.inputs[0].shape).astype(np.uint8)
     weights = random.integers(-128, 128, problem.weights).astype(np.int8)
     if extremes:
         weights = np.where(weights < 0, -128, 127).astype(np.int8)
     size = 64 * 128 * np.sqrt(weights[0].size)
     channels = [(random.random(problem.weights[0]) * 100 / size).astype(np.float32) for _ in range(problem.channels)]
-    if which > 3:
+    if has_bias:
         channels.append(random.integers(-1000, 1000, problem.weights[0]).astype(np.int32))
     inputs = [image, *(random.integers(0, 256, x.shape).astype(np.uint8) for x in problem.inputs[1:])]
+    return inputs, weights, channels
+
+
+@every_isa
+@given(problem=quantized(), parts=st.integers(1, 3), extremes=st.booleans(), which=st.integers(0, 7))
+def test_integers_are_exact(isa: Isa, problem: Convolution, parts: int, extremes: bool, which: int) -> None:
+    assert KERNEL.accepts(problem, isa) == ""
+    inputs, weights, channels = integers_of(problem, extremes=extremes, has_bias=which > 3)
     schedules = KERNEL.candidates(problem, isa)
     got = run_problem(
         KERNEL, problem, isa, inputs, weights=weights, channels=channels, parts=parts,

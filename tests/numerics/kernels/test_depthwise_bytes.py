@@ -14,7 +14,7 @@ from strop.compiler.kernels.contract import Convolution
 from strop.compiler.kernels.depthwise_bytes import DepthwiseBytes, DepthwiseBytesSchedule
 from strop.compiler.layouts import channels_last
 from tests.numerics.kernels.harness import every_isa, run_problem
-from tests.numerics.kernels.test_convolution_int8 import quantized
+from tests.numerics.kernels.test_convolution_int8 import integers_of, quantized
 
 KERNEL = DepthwiseBytes()
 CHANNELS = st.sampled_from([1, 3, 8, 16, 19, 33, 50])
@@ -39,7 +39,7 @@ def test_integers_are_exact_with_any_schedule(
     isa: Isa, problem: Convolution, parts: int, extremes: bool, has_bias: bool, which: int | tuple[int, int, int]
 ) -> None:
     assert KERNEL.accepts(problem, isa) == ""
-    inputs, weights, channels = _operands(problem, extremes, has_bias=has_bias)
+    inputs, weights, channels = integers_of(problem, extremes=extremes, has_bias=has_bias)
     if isinstance(which, int):
         own = KERNEL.candidates(problem, isa)
         schedule = own[which % len(own)]
@@ -63,18 +63,3 @@ def test_what_it_does_not_compute_is_refused() -> None:
     assert "filter a channel" in KERNEL.accepts(replace(problem, groups=4, weights=(8, 2, 1, 1)), isa)
     assert "121 taps" in KERNEL.accepts(replace(problem, weights=(8, 1, 12, 12)), isa)
     assert "float32" in KERNEL.accepts(replace(problem, inputs=(channels_last((1, 8, 9, 9)),)), isa)
-
-
-def _operands(
-    problem: Convolution, extremes: bool, *, has_bias: bool
-) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
-    random = np.random.default_rng(5)
-    image = random.integers(254 if extremes else 0, 256, problem.inputs[0].shape).astype(np.uint8)
-    weights = random.integers(-128, 128, problem.weights).astype(np.int8)
-    if extremes:
-        weights = np.where(weights < 0, -128, 127).astype(np.int8)
-    size = 64 * 128 * np.sqrt(weights[0].size)
-    channels = [(random.random(problem.weights[0]) * 100 / size).astype(np.float32) for _ in range(problem.channels)]
-    if has_bias:
-        channels.append(random.integers(-1000, 1000, problem.weights[0]).astype(np.int32))
-    return [image, *(random.integers(0, 256, x.shape).astype(np.uint8) for x in problem.inputs[1:])], weights, channels

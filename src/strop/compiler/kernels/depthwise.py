@@ -53,6 +53,21 @@ class DepthwiseSchedule:
         return f"t{self.rows}x{self.pixels}b{self.band}v{self.vectors}"
 
 
+def refuses_depthwise(problem: Problem, dtype: str) -> str:
+    """Returns "" for a convolution of channels-last images of that type with one filter a channel, else why not."""
+    if not isinstance(problem, Convolution):
+        return "not a convolution"
+    if problem.weights[1] != 1 or problem.weights[0] != problem.groups:
+        return "not one filter a channel"
+    if problem.weights[2] * problem.weights[3] > _MOST_TAPS:
+        return f"a filter of more than {_MOST_TAPS} taps, all of which would be written out"
+    if problem.inputs[0].dtype != dtype:
+        return f"the input is {problem.inputs[0].dtype}"
+    if not problem.inputs[0].is_channels_last:
+        return "the input's channels are not neighbours"
+    return refuses_convolution(problem)
+
+
 class DepthwiseConvolution:
     """Convolution with as many groups as channels."""
 
@@ -60,17 +75,7 @@ class DepthwiseConvolution:
 
     def accepts(self, problem: Problem, isa: Isa) -> str:
         """Accepts channels-last float32 images with one filter a channel."""
-        if not isinstance(problem, Convolution):
-            return "not a convolution"
-        if problem.weights[1] != 1 or problem.weights[0] != problem.groups:
-            return "not one filter a channel"
-        if problem.weights[2] * problem.weights[3] > _MOST_TAPS:
-            return f"a filter of more than {_MOST_TAPS} taps, all of which would be written out"
-        if problem.inputs[0].dtype != "float32":
-            return f"the input is {problem.inputs[0].dtype}"
-        if not problem.inputs[0].is_channels_last:
-            return "the input's channels are not neighbours"
-        return refuses_convolution(problem)
+        return refuses_depthwise(problem, "float32")
 
     def needs(self, problem: Problem, isa: Isa) -> Needs:
         """Asks for channels-last layouts; it needs no zeros around the image."""

@@ -19,9 +19,9 @@ import numpy as np
 from strop.compiler.emit import Function, Module, Number, Value
 from strop.compiler.isa.table import Isa
 from strop.compiler.kernels.contract import Code, Convolution, Cost, Needs, Problem, Split
-from strop.compiler.kernels.convolution_geometry import halo_of, refuses_convolution
+from strop.compiler.kernels.convolution_geometry import halo_of
 from strop.compiler.kernels.cover import Cover, cover
-from strop.compiler.kernels.depthwise import is_broadcast
+from strop.compiler.kernels.depthwise import is_broadcast, refuses_depthwise
 from strop.compiler.kernels.depthwise_bytes_tile import DepthwiseBytesTile, Window, row_bytes
 from strop.compiler.kernels.matrix_tile import PANEL, Extra
 from strop.compiler.kernels.record import start_kernel
@@ -32,9 +32,6 @@ _L2: Final = 2**20
 
 _CHANNELS: Final = 512
 """Channels of a unit."""
-
-_MOST_TAPS: Final = 121
-"""Taps of a filter, each of which is code for each pixel of a tile."""
 
 _TALLEST: Final = 4
 """Rows of a tile."""
@@ -59,17 +56,7 @@ class DepthwiseBytes:
 
     def accepts(self, problem: Problem, isa: Isa) -> str:
         """Accepts channels-last uint8 images with one int8 filter a channel."""
-        if not isinstance(problem, Convolution):
-            return "not a convolution"
-        if problem.weights[1] != 1 or problem.weights[0] != problem.groups:
-            return "not one filter a channel"
-        if problem.weights[2] * problem.weights[3] > _MOST_TAPS:
-            return f"a filter of more than {_MOST_TAPS} taps, all of which would be written out"
-        if problem.inputs[0].dtype != "uint8":
-            return f"the input is {problem.inputs[0].dtype}"
-        if not problem.inputs[0].is_channels_last:
-            return "the input's channels are not neighbours"
-        return refuses_convolution(problem)
+        return refuses_depthwise(problem, "uint8")
 
     def needs(self, problem: Problem, isa: Isa) -> Needs:
         """Asks for zero points around the image wherever the filter reaches."""
