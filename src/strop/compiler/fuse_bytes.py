@@ -63,7 +63,7 @@ def read_bytes(graph: Graph) -> Graph:
     made = {operation.output: operation for operation in graph.operations if _is_dequantization(operation, graph)}
     if not made:
         return graph
-    operations = [_reading_bytes(operation, made) for operation in graph.operations]
+    operations = [_reading_bytes(operation, made, graph) for operation in graph.operations]
     read = {name for operation in operations for name in operation.inputs} | set(graph.outputs)
     kept = tuple(operation for operation in operations if operation.output not in made or operation.output in read)
     names = {name for operation in kept for name in (*operation.inputs, operation.output)}
@@ -158,9 +158,19 @@ def _gives_its_bytes(operation: Operation, graph: Graph) -> bool:
         return False
     if operation.channels or operation.epilogue == IDENTITY:
         return False
-    limits = np.iinfo(dtype)
-    every = np.arange(limits.min, limits.max + 1).astype(dtype)
+    every = _every(dtype)
     return bool(np.array_equal(evaluate(operation.epilogue, [every]), every))
+
+
+def _keeps_order(operation: Operation, graph: Graph) -> bool:
+    """Whether larger bytes become larger floats: not where a scale is negative."""
+    floats = evaluate(operation.epilogue, [_every(graph.values[operation.inputs[0]].dtype)])
+    return bool(np.all(np.diff(floats) > 0))
+
+
+def _every(dtype: str) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return np.arange(limits.min, limits.max + 1).astype(dtype)
 
 
 def merge_scales(graph: Graph) -> Graph:
@@ -186,7 +196,7 @@ def _is_dequantization(operation: Operation, graph: Graph) -> bool:
     )
 
 
-def _reading_bytes(operation: Operation, made: dict[str, Operation]) -> Operation:
+def _reading_bytes(operation: Operation, made: dict[str, Operation], graph: Graph) -> Operation:
     """Returns the operation with the operands of its epilogue that are dequantized replaced by their bytes."""
     if operation.output in made or not operation.has_code:
         return operation
@@ -195,7 +205,9 @@ def _reading_bytes(operation: Operation, made: dict[str, Operation]) -> Operatio
     first = 0 if _is_largest(operation) else operation.first_operand
     for index in range(first, len(inputs)):
         source = made.get(inputs[index])
-        if source is not None and not _is_reduced(operation, index):
+        if source is None or _is_reduced(operation, index):
+            continue
+        if index >= operation.first_operand or _keeps_order(source, graph):
             work[index] = source.epilogue
             inputs[index] = source.inputs[0]
             origin += source.origin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper
 
 from strop.compiler.fuse import fuse
@@ -103,8 +104,8 @@ def test_a_product_of_a_flattened_image_is_a_convolution() -> None:
     assert graph.operations[1].origin == ("flatten", "product")
 
 
-def quantized_pair(weights: Weights, source: str, target: str) -> list[onnx.NodeProto]:
-    numbers = [weights.constant(f"{target}.s", np.float32(0.1)), weights.constant(f"{target}.z", np.uint8(3))]
+def quantized_pair(weights: Weights, source: str, target: str, scale: float = 0.1) -> list[onnx.NodeProto]:
+    numbers = [weights.constant(f"{target}.s", np.float32(scale)), weights.constant(f"{target}.z", np.uint8(3))]
     return [
         helper.make_node("QuantizeLinear", [source, *numbers], [f"{target}.q"], f"{target}.quantize"),
         helper.make_node("DequantizeLinear", [f"{target}.q", *numbers], [target], f"{target}.dequantize"),
@@ -140,3 +141,16 @@ def test_what_only_a_sum_reads_is_kept_in_bytes() -> None:
     assert graph.values[first.output].dtype == "uint8"
     assert second.inputs == ("x", first.output)
     assert str(second.epilogue) == "add(add(x0, c0), multiply(subtract(to_float32(x1), 3), 0.1))"
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(0.1, "uint8"), (-0.1, "float32")])
+def test_the_largest_is_looked_for_among_bytes_where_they_keep_their_order(scale: float, dtype: str) -> None:
+    weights = Weights()
+    nodes = [
+        *quantized_pair(weights, "x", "d", scale),
+        helper.make_node("MaxPool", ["d"], ["y"], "pool", kernel_shape=[2, 2]),
+    ]
+    proto = model(nodes, {"x": (1, 4, 6, 6)}, {"y": (1, 4, 5, 5), "d.q": (1, 4, 6, 6)}, weights, types={"d.q": 2})
+    graph = fuse(lower(prepare(load_model(proto))).graph)
+    (pool,) = (operation for operation in graph.operations if isinstance(operation.core, PoolWindow))
+    assert graph.values[pool.inputs[0]].dtype == dtype
