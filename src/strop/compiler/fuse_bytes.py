@@ -45,14 +45,19 @@ def quantize_parts(graph: Graph) -> Graph:
 
 def _is_quantization(operation: Operation, graph: Graph) -> bool:
     """Whether it makes bytes of the floats of one value, without vectors a channel."""
-    return (
-        isinstance(operation.core, Compute)
-        and len(operation.inputs) == 1
-        and not operation.channels
-        and graph.values[operation.inputs[0]].dtype == "float32"
-        and graph.values[operation.output].dtype in _BYTES
-        and graph.values[operation.inputs[0]].shape == graph.values[operation.output].shape
-    )
+    return _converts(operation, graph, ("float32",), _BYTES)
+
+
+def _is_dequantization(operation: Operation, graph: Graph) -> bool:
+    """Whether it makes floats of the bytes of one value, without vectors a channel."""
+    return _converts(operation, graph, _BYTES, ("float32",))
+
+
+def _converts(operation: Operation, graph: Graph, sources: tuple[str, ...], targets: tuple[str, ...]) -> bool:
+    if not isinstance(operation.core, Compute) or len(operation.inputs) != 1 or operation.channels:
+        return False
+    given, result = graph.values[operation.inputs[0]], graph.values[operation.output]
+    return given.dtype in sources and result.dtype in targets and given.shape == result.shape
 
 
 def read_bytes(graph: Graph) -> Graph:
@@ -182,18 +187,6 @@ def merge_scales(graph: Graph) -> Graph:
             operation = replace(operation, epilogue=epilogue, channels=channels)
         operations.append(operation)
     return replace(graph, operations=tuple(operations))
-
-
-def _is_dequantization(operation: Operation, graph: Graph) -> bool:
-    """Whether it makes floats of the bytes of one value, without vectors a channel."""
-    return (
-        isinstance(operation.core, Compute)
-        and len(operation.inputs) == 1
-        and not operation.channels
-        and graph.values[operation.inputs[0]].dtype in _BYTES
-        and graph.values[operation.output].dtype == "float32"
-        and graph.values[operation.inputs[0]].shape == graph.values[operation.output].shape
-    )
 
 
 def _reading_bytes(operation: Operation, made: dict[str, Operation], graph: Graph) -> Operation:

@@ -21,6 +21,8 @@ from strop.compiler.operations import COARSE
 _BOUNDS = {"maximum": max, "minimum": min}
 _NOTHING = 2.0**-20
 """A scale this near 1 moves no number of 8 bits."""
+_LARGEST = 2.0**40
+"""Scales beyond this, or its inverse, stay where they are: products of them could overflow."""
 
 
 def simplified(epilogue: Expression, channels: Sequence[np.ndarray]) -> tuple[Expression, tuple[np.ndarray, ...]]:
@@ -129,7 +131,7 @@ def _factor(node: Expression) -> float | None:
     if node.operation not in ("multiply", "divide") or node.dtype != "float32":
         return None
     number = node.arguments[1]
-    if number.operation != "constant" or number.number == 0:
+    if number.operation != "constant" or not 1 / _LARGEST <= abs(number.number) <= _LARGEST:
         return None
     return number.number if node.operation == "multiply" else 1 / number.number
 

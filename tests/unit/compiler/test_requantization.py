@@ -114,3 +114,8 @@ def test_an_activation_that_is_rounded_at_once_need_not_be_exact() -> None:
     factors = [np.array([0.5], np.float32)]
     assert "multiply(coarse_silu(multiply(to_float32(x0), c0)), 20)" in str(simplified(outside, factors)[0])
     assert "coarse" not in str(simplified(inside, factors)[0])
+
+
+def test_a_scale_whose_inverse_would_overflow_is_still_divided_by() -> None:
+    shorter, _ = simplified(quantized(multiply(TOTAL, channel(0)), 1e-39, 0), [np.array([1.0], np.float32)])
+    assert "divide(multiply(to_float32(x0), c0), " in str(shorter)
